@@ -1,0 +1,26 @@
+// Package cli is the command line: one file a command, flags, wiring, exit codes.
+package cli
+
+import (
+	"context"
+	"io"
+
+	"example.org/conc/jobs"
+)
+
+// App is what a deploy program brings along; conc.App is made into one.
+type App struct {
+	Name    string               // of the program; "" is "conc"
+	Release string               // of the application
+	Lists   map[string]jobs.List // by name
+	Ops     jobs.Catalogue       // beside the stock ones
+}
+
+// Streams are the process's own.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// Main runs one command line (without the program's name) and gives the exit code.
+func Main(ctx context.Context, app App, args []string, s Streams) int { panic("contract") }

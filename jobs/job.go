@@ -1,0 +1,80 @@
+// Package jobs says what a deploy does: jobs in order, each an operation on one
+// of two hosts, and the operations that come with conc.
+//
+// The shape is that of the Change on Command article: a list of Job, each with
+// a host and an op, whose outcome is one of six statuses.
+package jobs
+
+import (
+	"context"
+	"time"
+
+	"example.org/conc/config"
+)
+
+// Host is the end that a job runs on.
+type Host string
+
+// The two hosts of a deploy.
+const (
+	Local  Host = "local"  // the operator's workstation
+	Remote Host = "remote" // the node
+)
+
+// Op is an operation. Do performs it and returns nil when it did what it is
+// for (OK). Any other error is FAILED, unless it is or wraps an *Error that
+// carries another status. Do is the same code on both hosts and must return
+// soon after ctx is done.
+type Op interface {
+	Do(ctx context.Context, env *Env) error
+}
+
+// OpFunc is an op made of a function.
+type OpFunc func(ctx context.Context, env *Env) error
+
+// Do calls f.
+func (f OpFunc) Do(ctx context.Context, env *Env) error { return f(ctx, env) }
+
+// Validator is an op that can judge its arguments before any connection.
+type Validator interface{ Validate() error }
+
+// ByHander is an op that can tell the exact shell lines that a person would
+// type instead of it, on the host that it runs on, from the home directory.
+// Secrets stand as their tokens: see config.Mask.
+type ByHander interface {
+	ByHand(n *config.Node) []string
+}
+
+// Verifier is an op that can look, without changing anything, whether its
+// effect is there: nil when it is.
+type Verifier interface {
+	Verify(ctx context.Context, env *Env) error
+}
+
+// Repeatable is an op that may be run again after it failed or was cut short.
+// Only such ops take the modifier retry.
+type Repeatable interface{ Repeatable() }
+
+// Preparer is a local op that can look at what it needs (source files, say)
+// without changing anything. The runner asks before the lock is taken, unless
+// an earlier local step could still make what is missing.
+type Preparer interface {
+	Prepare(ctx context.Context, env *Env) error
+}
+
+// Inert is an op that makes no files that a later step of its host could need:
+// opening and closing a bundle, waiting, holding, delivering.
+type Inert interface{ Inert() }
+
+// Job is one line of a list.
+type Job struct {
+	Name    string
+	Host    Host
+	Sudo    bool
+	Timeout time.Duration // 0: the node's timeout.job
+	Retry   int           // further tries after the first one that FAILED
+	Op      Op
+}
+
+// List is an ordered list of jobs.
+type List []Job
