@@ -23,9 +23,9 @@ type Env struct {
 	Owner  bundle.Owner // who runs this, for the lock
 
 	Log      zerolog.Logger
-	Out      io.Writer                // live output: bytes of any kind, bounded and escaped by conc
-	Progress func(done, total int64)  // in bytes; never nil; total 0 when not known
-	Far      bundle.Far               // the node, for a local op of a run that has one; else nil
+	Out      io.Writer                         // live output: bytes of any kind, bounded and escaped by conc
+	Progress func(done, total int64)           // in bytes; never nil; total 0 when not known
+	Far      bundle.Far                        // the node, for a local op of a run that has one; else nil
 	Secret   func(name string) (string, error) // looks a secret up by its name; never nil
 	Ask      func(question string) error       // for hold: nil to go on, ErrNoAnswer when nobody can be asked
 }
@@ -37,9 +37,9 @@ func (e *Env) Attr(key string) (string, error) {
 
 // Cmd is a command to run.
 type Cmd struct {
-	Args   []string // argv; no shell is involved
-	Dir    string   // "" is Env.Dir
-	Env    []string // KEY=value, beside those that the process has
+	Args   []string  // argv; no shell is involved
+	Dir    string    // "" is Env.Dir
+	Env    []string  // KEY=value, beside those that the process has
 	Stdin  io.Reader // nil is empty
 	Stdout io.Writer // nil is Env.Out
 }

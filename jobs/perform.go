@@ -7,19 +7,19 @@ import (
 
 // Result is how a step ended, in a form that can travel.
 type Result struct {
-	Step     int           `json:"step"`
-	Status   Status        `json:"status"`
-	Message  string        `json:"message,omitempty"` // the error, without the step's name
-	Hint     string        `json:"hint,omitempty"`
-	Exit     int           `json:"exit,omitempty"`
-	Signal   int           `json:"signal,omitempty"`
-	Tries    int           `json:"tries,omitempty"` // over 1 only when it was retried
-	Took     time.Duration `json:"took"`            // nanoseconds
-	Tail     []string      `json:"tail,omitempty"`  // the last lines of output, at most 20, each at most 1000 bytes, not escaped
-	Lines    int           `json:"lines,omitempty"` // lines of output in all
-	Bytes    int64         `json:"bytes,omitempty"` // bytes of output in all
-	Note     string        `json:"note,omitempty"`  // what an OK step wants said on its line ("118.2 MB, sha256 verified")
-	Owner    []byte        `json:"owner,omitempty"` // the holder's record, JSON, when a lock was BLOCKED
+	Step    int           `json:"step"`
+	Status  Status        `json:"status"`
+	Message string        `json:"message,omitempty"` // the error, without the step's name
+	Hint    string        `json:"hint,omitempty"`
+	Exit    int           `json:"exit,omitempty"`
+	Signal  int           `json:"signal,omitempty"`
+	Tries   int           `json:"tries,omitempty"` // over 1 only when it was retried
+	Took    time.Duration `json:"took"`            // nanoseconds
+	Tail    []string      `json:"tail,omitempty"`  // the last lines of output, at most 20, each at most 1000 bytes, not escaped
+	Lines   int           `json:"lines,omitempty"` // lines of output in all
+	Bytes   int64         `json:"bytes,omitempty"` // bytes of output in all
+	Note    string        `json:"note,omitempty"`  // what an OK step wants said on its line ("118.2 MB, sha256 verified")
+	Owner   []byte        `json:"owner,omitempty"` // the holder's record, JSON, when a lock was BLOCKED
 }
 
 // Sink is told what happens while steps run. Its methods are called in order

@@ -62,13 +62,13 @@ type Proc interface {
 // Options say how to start an agent.
 type Options struct {
 	Program    Program
-	Executable string        // this program's file: what is copied to the node
-	AgentDir   string        // agent.dir: more places for conc_<os>_<arch>; may be empty
+	Executable string // this program's file: what is copied to the node
+	AgentDir   string // agent.dir: more places for conc_<os>_<arch>; may be empty
 	Node       *config.Node
 	Plan       *jobs.Plan // nil: no steps will be run (unlock, status)
 	Owner      bundle.Owner
 	Secret     func(name string) (string, error)
-	Timeout    time.Duration // for the start, upload not counted; 0 is 20 s
+	Timeout    time.Duration           // for the start, upload not counted; 0 is 20 s
 	Uploading  func(done, total int64) // progress of the agent's own upload; may be nil
 	Log        zerolog.Logger
 }
