@@ -23,4 +23,12 @@ type Streams struct {
 }
 
 // Main runs one command line (without the program's name) and gives the exit code.
-func Main(ctx context.Context, app App, args []string, s Streams) int { panic("contract") }
+func Main(ctx context.Context, app App, args []string, s Streams) int {
+	p := &program{app: app, streams: s}
+	env, err := surroundings()
+	if err != nil {
+		return p.report(nil, args, err)
+	}
+	p.env = env
+	return p.main(ctx, args)
+}
