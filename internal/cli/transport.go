@@ -1,0 +1,26 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/pkg/sftp"
+
+	"example.org/conc/internal/agent"
+	"example.org/conc/internal/sshconn"
+)
+
+// transport makes a connection into what the agent is started over. The two
+// packages do not know each other: this is where they meet.
+func transport(conn *sshconn.Conn) agent.Transport { return connTransport{conn} }
+
+type connTransport struct{ conn *sshconn.Conn }
+
+func (t connTransport) Start(ctx context.Context, command string) (agent.Proc, error) {
+	proc, err := t.conn.Start(ctx, command)
+	if err != nil {
+		return nil, err
+	}
+	return proc, nil
+}
+
+func (t connTransport) SFTP(ctx context.Context) (*sftp.Client, error) { return t.conn.SFTP(ctx) }
