@@ -48,7 +48,7 @@ const (
 	inFlight    = 64        // packets of one file on their way
 	small       = 32 << 10  // goes as one packet, whatever the server
 	frameBudget = 200 << 10 // bytes of JSON in one question to the agent
-	grace       = 2 * time.Second
+	grace       = time.Second
 )
 
 // Deliver brings sources below root on the node: manifest, what is lacking,
