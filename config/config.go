@@ -17,12 +17,25 @@ type Origin struct {
 	Section string `json:"section,omitempty"` // "DEFAULT", "group:web", "node:web1", "--set", "built in"
 }
 
-// String gives "deploy.ini:14", or the section's name when there is no file.
+// The sections of values that no file holds.
+const (
+	commandLine = "--set"
+	builtInName = "built in"
+)
+
+// BuiltIn says that nobody wrote the value: it is conc's own.
+func (o Origin) BuiltIn() bool { return o.File == "" && o.Section == builtInName }
+
+// String gives "deploy.ini:14", "deploy.ini" when no line is meant, or the
+// section's name when there is no file. It is escaped.
 func (o Origin) String() string {
-	if o.File == "" {
+	switch {
+	case o.File == "":
 		return o.Section
+	case o.Line == 0:
+		return printable(o.File)
 	}
-	return fmt.Sprintf("%s:%d", o.File, o.Line)
+	return fmt.Sprintf("%s:%d", printable(o.File), o.Line)
 }
 
 // Problem is one complaint about a file. It is an error.

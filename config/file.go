@@ -38,3 +38,6 @@ func (f *File) SuiteNames() []string { panic("contract") }
 
 // Suite gives the lines of [nodetest:name], as List does.
 func (f *File) Suite(name string) ([]Line, error) { panic("contract") }
+
+// refer gives what %(ref)s stands for in node's scope.
+func (f *File) refer(node, ref string) (string, *Problem) { panic("contract") }
