@@ -1,13 +1,28 @@
 // Package testnode is a throwaway node: a real SSH and SFTP server, in this
 // process, on a loopback port, with a home of its own. `conc demo` and the
-// tests use it. sshd.go starts the system's sshd in its place, proxy.go spoils
-// the line to either.
+// tests use it. proxy.go spoils the line to it; the package sshdtest below
+// starts the system's sshd in its place.
+//
+// It is not a sandbox: like an sshd, it runs commands, and serves files, as the
+// user that the process has. It lets in nobody but the holder of the key that
+// it made, and listens on 127.0.0.1 only.
 package testnode
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
 	"time"
 )
+
+// OpKey is the op_key that finds the operator's key in SSHDir.
+const OpKey = "test"
 
 // Options of a node. The zero value works.
 type Options struct {
@@ -21,6 +36,7 @@ type Options struct {
 	// ExternalSFTP makes the SFTP subsystem start after RC's noise, as an sshd
 	// with an external sftp-server does.
 	ExternalSFTP bool
+	Forward      bool // pass connections on to loopback ports, as a jump host does
 }
 
 // Node is a running node.
@@ -34,38 +50,125 @@ type Node struct {
 	KeyFile    string // the operator's private key, in SSHDir
 	KnownHosts string // the file in SSHDir
 	HostKey    string // "SHA256:…"
+
+	hostLine string // type and key, for a line of known_hosts
+	temp     string // what Start made; "" when Options.Dir was given
+	server   *server
+	closing  sync.Once
+	closed   error
+	unwatch  func() bool
 }
 
 // Start starts a node that serves until Close, or until ctx is done.
-func Start(ctx context.Context, o Options) (*Node, error) { panic("contract") }
+func Start(ctx context.Context, o Options) (_ *Node, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	n := &Node{User: o.User}
+	if n.User == "" {
+		n.User = "deploy"
+	}
+	if o.Shell == "" {
+		o.Shell = "/bin/sh"
+	}
+	dir := o.Dir
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "conc-node-"); err != nil {
+			return nil, err
+		}
+		n.temp = dir
+		defer func() {
+			if err != nil {
+				_ = os.RemoveAll(dir)
+			}
+		}()
+	}
+	// The account's own idea of its home must be the one that getcwd gives.
+	if dir, err = filepath.Abs(dir); err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		return nil, err
+	}
+	n.Home = filepath.Join(dir, "home")
+	if err := os.MkdirAll(n.Home, 0o700); err != nil {
+		return nil, err
+	}
+	operator, err := n.makeKeys(filepath.Join(dir, ".ssh"))
+	if err != nil {
+		return nil, err
+	}
+	host, err := newHostKey()
+	if err != nil {
+		return nil, err
+	}
+	s := newServer(o, n.User, n.Home, operator, host)
+	if o.RC != "" {
+		s.rc = filepath.Join(dir, "rc")
+		if err := os.WriteFile(s.rc, []byte(o.RC+"\n"), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	if s.listener, err = net.Listen("tcp4", "127.0.0.1:0"); err != nil {
+		return nil, err
+	}
+	n.server = s
+	n.SetAddr(s.listener.Addr().String())
+	if err := n.Trust(n.Addr, host.PublicKey()); err != nil {
+		_ = s.listener.Close()
+		return nil, err
+	}
+	s.work.Go(s.accept)
+	n.unwatch = context.AfterFunc(ctx, func() { _ = n.Close() })
+	return n, nil
+}
+
+// SetAddr sets Addr, Host and Port.
+func (n *Node) SetAddr(addr string) {
+	host, port, _ := net.SplitHostPort(addr)
+	n.Addr, n.Host = addr, host
+	n.Port, _ = strconv.Atoi(port)
+}
 
 // Attrs gives the deploy.ini attributes that reach the node: admin, sshd.ip,
 // sshd.port, op_key, bundle.
-func (n *Node) Attrs() map[string]string { panic("contract") }
-
-// Sessions tells how many connections and sessions there have been.
-func (n *Node) Sessions() (connections, sessions int) { panic("contract") }
-
-// Close ends the server, every process that it started, and removes what Start made.
-func (n *Node) Close() error { panic("contract") }
-
-// Proxy passes a TCP address on, and spoils the line on demand.
-type Proxy struct {
-	Addr string
-	Port int
+func (n *Node) Attrs() map[string]string {
+	return map[string]string{
+		"admin":     n.User,
+		"sshd.ip":   n.Host,
+		"sshd.port": strconv.Itoa(n.Port),
+		"op_key":    OpKey,
+		"bundle":    "test-bundle",
+	}
 }
 
-// NewProxy listens on a loopback port and passes connections on to addr.
-func NewProxy(addr string) (*Proxy, error) { panic("contract") }
+// Through records the node's host key for the proxy's port, too, and gives the
+// attributes that reach the node through the proxy.
+func (n *Node) Through(p *Proxy) (map[string]string, error) {
+	if err := n.record(p.Addr); err != nil {
+		return nil, err
+	}
+	attrs := maps.Clone(n.Attrs())
+	attrs["sshd.port"] = strconv.Itoa(p.Port)
+	return attrs, nil
+}
 
-// Delay adds d/2 to each direction: d to a round trip. Bandwidth is not limited.
-func (p *Proxy) Delay(d time.Duration) { panic("contract") }
+// Sessions tells how many connections and sessions there have been.
+func (n *Node) Sessions() (connections, sessions int) {
+	return int(n.server.connections.Load()), int(n.server.sessions.Load())
+}
 
-// CutAfter resets every connection (RST) once n bytes went from client to server.
-func (p *Proxy) CutAfter(n int64) { panic("contract") }
-
-// Blackhole stops passing anything on, and keeps connections open, until off.
-func (p *Proxy) Blackhole(on bool) { panic("contract") }
-
-// Close ends every connection.
-func (p *Proxy) Close() error { panic("contract") }
+// Close ends the server, every process that it started, and removes what Start
+// made. It may be called again, and gives the same answer.
+func (n *Node) Close() error {
+	n.closing.Do(func() {
+		n.unwatch()
+		n.closed = n.server.close(5 * time.Second)
+		if n.temp != "" {
+			if err := os.RemoveAll(n.temp); err != nil {
+				n.closed = errors.Join(n.closed, fmt.Errorf("remove the node's directory: %w", err))
+			}
+		}
+	})
+	return n.closed
+}

@@ -1,0 +1,183 @@
+package testnode
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+	"golang.org/x/sys/unix"
+)
+
+// command is one program started in a session, in a session and process group
+// of its own.
+type command struct {
+	s    *server
+	ch   ssh.Channel
+	cmd  *exec.Cmd
+	ours []*os.File // the ends of the pipes that we hold: stdin, stdout, stderr
+}
+
+// withRC is text as the login shell gets it.
+func (s *server) withRC(text string) string {
+	if s.rc == "" {
+		return text
+	}
+	return ". '" + strings.ReplaceAll(s.rc, "'", `'\''`) + "'\n" + text
+}
+
+// environment is all that a command has; from is the client's address.
+func (s *server) environment(sc *ssh.ServerConn) []string {
+	env := []string{
+		"HOME=" + s.home, "USER=" + s.user, "LOGNAME=" + s.user, "SHELL=" + s.o.Shell,
+		"PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin", s.mark,
+	}
+	if sc != nil {
+		ip, port, _ := net.SplitHostPort(sc.RemoteAddr().String())
+		_, own, _ := net.SplitHostPort(sc.LocalAddr().String())
+		env = append(env, "SSH_CLIENT="+ip+" "+port+" "+own, "SSH_CONNECTION="+ip+" "+port+" "+ip+" "+own)
+	}
+	return append(env, s.o.Env...)
+}
+
+// command prepares a command line; "" is a login shell.
+func (s *server) command(sc *ssh.ServerConn, ch ssh.Channel, text string) *command {
+	name := filepath.Base(s.o.Shell)
+	argv := []string{name, "-c", s.withRC(text)}
+	if text == "" {
+		argv = []string{"-" + name}
+	}
+	return &command{s: s, ch: ch, cmd: &exec.Cmd{
+		Path: s.o.Shell, Args: argv, Dir: s.home, Env: s.environment(sc),
+		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
+	}}
+}
+
+// run is the command from its start to the end of its output. As with an sshd,
+// the exit status is sent when the program ends, and the channel is closed when
+// nobody holds its output any more.
+func (c *command) run() {
+	defer c.ch.Close()
+	stdin, stdout, stderr, err := c.start()
+	if err != nil {
+		fmt.Fprintf(c.ch.Stderr(), "%v\r\n", err)
+		sendExit(c.ch, 255)
+		return
+	}
+	var work, output sync.WaitGroup
+	work.Go(func() {
+		_, _ = io.Copy(stdin, c.ch)
+		_ = stdin.Close()
+	})
+	for from, to := range map[*os.File]io.Writer{stdout: c.ch, stderr: c.ch.Stderr()} {
+		output.Go(func() {
+			_, _ = io.Copy(to, from)
+			_ = from.Close() // when nobody listens: the program is told so by SIGPIPE
+		})
+	}
+	_ = c.cmd.Wait()
+	c.s.mu.Lock()
+	delete(c.s.running, c)
+	c.s.mu.Unlock()
+	c.sendOutcome()
+	output.Wait()
+	_ = c.ch.Close()
+	work.Wait() // reads until the client has closed its side, too
+}
+
+// start starts the program, unless the node is being closed.
+func (c *command) start() (stdin, stdout, stderr *os.File, err error) {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if c.s.closed {
+		return nil, nil, nil, os.ErrClosed
+	}
+	var theirs []*os.File
+	pipe := func() (r, w *os.File) {
+		if err == nil {
+			r, w, err = os.Pipe()
+		}
+		return r, w
+	}
+	inR, stdin := pipe()
+	stdout, outW := pipe()
+	stderr, errW := pipe()
+	theirs = []*os.File{inR, outW, errW}
+	c.ours = []*os.File{stdin, stdout, stderr}
+	if err == nil {
+		c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = inR, outW, errW
+		err = c.cmd.Start()
+	}
+	for _, f := range theirs {
+		_ = f.Close()
+	}
+	if err != nil {
+		c.closePipes()
+		return nil, nil, nil, err
+	}
+	c.s.running[c] = true
+	return stdin, stdout, stderr, nil
+}
+
+// sendOutcome tells the client how the program ended.
+func (c *command) sendOutcome() {
+	ws := c.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	if !ws.Signaled() {
+		sendExit(c.ch, ws.ExitStatus())
+		return
+	}
+	_, _ = c.ch.SendRequest("exit-signal", false, ssh.Marshal(struct {
+		Signal   string
+		Core     bool
+		Message  string
+		Language string
+	}{Signal: strings.TrimPrefix(unix.SignalName(ws.Signal()), "SIG"), Core: ws.CoreDump()}))
+}
+
+// hangUp closes the pipes to the program, and lets it be.
+func (c *command) hangUp() {
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	c.closePipes()
+}
+
+func (c *command) closePipes() {
+	for _, f := range c.ours {
+		_ = f.Close()
+	}
+}
+
+// endCommands kills what was started here and still runs: the groups whose
+// leader we have not waited for, and everything that carries our mark.
+func (s *server) endCommands(limit time.Duration) error {
+	end := time.Now().Add(limit)
+	for {
+		s.mu.Lock()
+		n := len(s.running)
+		for c := range s.running {
+			_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
+			c.closePipes()
+		}
+		s.mu.Unlock()
+		left := marked(s.mark)
+		for _, pid := range left {
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+		switch {
+		case n == 0 && len(left) == 0:
+			return nil
+		case time.Now().After(end):
+			slices.Sort(left)
+			return fmt.Errorf("processes of the node that did not end: %v", left)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
