@@ -1,7 +1,8 @@
 package jobs
 
 import (
-	"context"
+	"errors"
+	"fmt"
 	"io"
 
 	"github.com/rs/zerolog"
@@ -22,31 +23,30 @@ type Env struct {
 	Bundle string       // the bundle's path on this host, absolute
 	Owner  bundle.Owner // who runs this, for the lock
 
+	SSH []string // how the user's own ssh reaches the node, ending in user@host: for a local op; else nil
+
 	Log      zerolog.Logger
 	Out      io.Writer                         // live output: bytes of any kind, bounded and escaped by conc
 	Progress func(done, total int64)           // in bytes; never nil; total 0 when not known
 	Far      bundle.Far                        // the node, for a local op of a run that has one; else nil
 	Secret   func(name string) (string, error) // looks a secret up by its name; never nil
 	Ask      func(question string) error       // for hold: nil to go on, ErrNoAnswer when nobody can be asked
+
+	note func(string)
 }
+
+// Note sets the remark on the step's OK line: "118.2 MB, sha256 verified". The
+// last one counts.
+func (e *Env) Note(format string, args ...any) {
+	if e.note != nil {
+		e.note(fmt.Sprintf(format, args...))
+	}
+}
+
+// ErrNoAnswer says that a question was put and nobody can answer it.
+var ErrNoAnswer = errors.New("nobody can be asked")
 
 // Attr gives a node's attribute with its secrets revealed, for an op's own use.
 func (e *Env) Attr(key string) (string, error) {
 	return config.Reveal(e.Node.Get(key), e.Secret)
 }
-
-// Cmd is a command to run.
-type Cmd struct {
-	Args   []string  // argv; no shell is involved
-	Dir    string    // "" is Env.Dir
-	Env    []string  // KEY=value, beside those that the process has
-	Stdin  io.Reader // nil is empty
-	Stdout io.Writer // nil is Env.Out
-}
-
-// Run runs a command in a process group of its own and waits for it. Standard
-// error goes to Env.Out. A non-zero exit is FAILED with Error.Exit, death by a
-// signal FAILED with Error.Signal. When ctx is done the group is sent TERM, 10 s
-// later KILL, and looked for: an error that says it lives on is ERROR. A
-// background process that keeps the pipes open does not hold Run up.
-func (e *Env) Run(ctx context.Context, c Cmd) error { panic("contract") }

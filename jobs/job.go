@@ -66,6 +66,20 @@ type Preparer interface {
 // opening and closing a bundle, waiting, holding, delivering.
 type Inert interface{ Inert() }
 
+// Placed is an op that works on one host only; the planner holds it to that.
+type Placed interface{ Place() Host }
+
+// Limiter is an op whose time limit, when its job names none, is not the node's
+// timeout.job.
+type Limiter interface{ Limit() time.Duration }
+
+// SecretUser is an op that looks up secrets which are not in its words: those
+// in the attributes that a template names, say. Secrets lists their names, so
+// that they can be asked for before the first step.
+type SecretUser interface {
+	Secrets(n *config.Node) []string
+}
+
 // Job is one line of a list.
 type Job struct {
 	Name    string

@@ -1,8 +1,14 @@
 package jobs
 
 import (
+	"fmt"
+	"os"
+	"path"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
 )
 
 // bundlePrefix starts a path inside the bundle: "bundle:app.conf".
@@ -31,10 +37,74 @@ func (e *Env) Source(p string) string {
 	return e.Path(p)
 }
 
-// Glob lists the files that a source pattern matches, sorted; doublestar's
-// syntax. A pattern without meta characters gives that file if it is there.
-func (e *Env) Glob(pattern string) ([]string, error) { panic("contract") }
+// Glob lists the files and directories that a source pattern matches, sorted;
+// doublestar's syntax: * ? [a-z] {a,b} and ** for any depth. As in a shell, a
+// leading dot is only matched by a dot. A pattern without meta characters gives
+// that file if it is there.
+func (e *Env) Glob(pattern string) ([]string, error) {
+	dir, rel := e.split(pattern)
+	found, err := doublestar.Glob(os.DirFS(dir), rel, doublestar.WithNoHidden())
+	if err != nil {
+		return nil, Errorf("%s: %w", pattern, err)
+	}
+	for i, f := range found {
+		found[i] = filepath.Join(dir, filepath.FromSlash(f))
+	}
+	slices.Sort(found)
+	return found, nil
+}
+
+// split parts a source pattern into a directory, which is taken as it is, and
+// a pattern below it: the home's own name may have meta characters in it.
+func (e *Env) split(pattern string) (dir, rel string) {
+	switch {
+	case strings.HasPrefix(pattern, bundlePrefix):
+		dir, rel = e.Bundle, pattern[len(bundlePrefix):]
+	case pattern == "~" || strings.HasPrefix(pattern, "~/"):
+		dir, rel = e.Home, pattern[1:]
+	case filepath.IsAbs(pattern):
+		dir, rel = doublestar.SplitPattern(path.Clean(pattern))
+		return dir, rel
+	case e.Host == Remote:
+		dir, rel = e.Bundle, pattern
+	default:
+		dir, rel = e.Dir, pattern
+	}
+	rel = path.Clean(strings.TrimLeft(rel, "/"))
+	for rel == ".." || strings.HasPrefix(rel, "../") {
+		dir, rel = filepath.Dir(dir), path.Clean(strings.TrimPrefix(rel[2:], "/"))
+	}
+	return dir, rel
+}
+
+// maxCandidates is how many of several matches an error names.
+const maxCandidates = 5
 
 // One gives the one file that pattern matches. None or several is BLOCKED, with
 // the candidates named.
-func (e *Env) One(pattern string) (string, error) { panic("contract") }
+func (e *Env) One(pattern string) (string, error) {
+	found, err := e.Glob(pattern)
+	if err != nil {
+		return "", err
+	}
+	return single(pattern, found, e)
+}
+
+func single(pattern string, found []string, e *Env) (string, error) {
+	switch len(found) {
+	case 0:
+		dir, rel := e.split(pattern)
+		return "", Blockedf("nothing matches %s in %s", rel, dir)
+	case 1:
+		return found[0], nil
+	}
+	names := make([]string, 0, maxCandidates)
+	for _, f := range found[:min(len(found), maxCandidates)] {
+		names = append(names, filepath.Base(f))
+	}
+	more := ""
+	if n := len(found) - len(names); n > 0 {
+		more = fmt.Sprintf(" and %d more", n)
+	}
+	return "", Blockedf("%d match %s: %s%s", len(found), pattern, strings.Join(names, ", "), more)
+}

@@ -2,7 +2,18 @@ package jobs
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"syscall"
 	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"example.org/conc/bundle"
+	"example.org/conc/config"
 )
 
 // Result is how a step ended, in a form that can travel.
@@ -31,11 +42,181 @@ type Sink interface {
 	End(r Result)
 }
 
+// grace is how long an op has to return after its limit or its cancellation.
+// Env.Run takes at most 13 s of it to end a process group.
+const grace = 15 * time.Second
+
+var errLimit = errors.New("over its limit")
+
 // Perform runs one step to its end on this host: secrets revealed, time limit
 // held, retries done, a panic turned into ERROR, output counted and its tail
 // kept. It is the only place where an op is run, on either host. env.Out gets
-// the output as it comes.
+// the output as it comes, with every secret that the step looked up masked;
+// env.Progress and env.Out are called from one goroutine at a time, and not
+// after Perform has returned.
 //
+// The limit is for the step as a whole, its tries and the pauses between them.
 // A step whose op has not returned 15 s after its limit or its cancellation is
 // ERROR: it may still be running.
-func Perform(ctx context.Context, s Step, env *Env) Result { panic("contract") }
+func Perform(ctx context.Context, s Step, env *Env) Result {
+	start := time.Now()
+	seen := &masker{}
+	rec := newRecorder(env, seen)
+	e := rec.env(env)
+	e.Step = s.N
+
+	r := Result{Step: s.N}
+	op, err := s.reveal(e)
+	if err == nil && s.Sudo && os.Geteuid() != 0 {
+		err = Errorf("a sudo step can be run by root only")
+	}
+	if err == nil {
+		if s.Timeout > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeoutCause(ctx, s.Timeout, errLimit)
+			defer cancel()
+		}
+		r.Tries, err = attempt(ctx, s, op, e)
+		err = ended(ctx, s, err)
+	}
+	rec.close()
+	r.Took = time.Since(start)
+	rec.report(&r)
+	r.fill(err, seen)
+	return r
+}
+
+// reveal makes the step's op with its secrets in place of their tokens. The op
+// of the plan itself never holds one.
+func (s Step) reveal(e *Env) (Op, error) {
+	var words []string
+	secret := false
+	for _, w := range s.Words {
+		v, err := config.Reveal(w, e.Secret)
+		if err != nil {
+			return nil, Errorf("%w", err)
+		}
+		secret = secret || v != w
+		words = append(words, v)
+	}
+	if !secret {
+		return s.Op, nil
+	}
+	op, err := s.cat.make(words)
+	if err != nil {
+		return nil, Errorf("with its secrets: %w", err)
+	}
+	if v, ok := op.(Validator); ok {
+		if err := v.Validate(); err != nil {
+			return nil, Errorf("with its secrets: %w", err)
+		}
+	}
+	return op, nil
+}
+
+// attempt runs op until it is not FAILED, its tries are used up, or the time
+// does not reach for another one.
+func attempt(ctx context.Context, s Step, op Op, e *Env) (tries int, err error) {
+	pause := &backoff.ExponentialBackOff{InitialInterval: time.Second, Multiplier: 2, MaxInterval: 30 * time.Second}
+	pause.Reset()
+	for tries = 1; ; tries++ {
+		err = once(ctx, op, e)
+		if tries > s.Retry || StatusOf(err) != Failed || ctx.Err() != nil {
+			return tries, err
+		}
+		d := pause.NextBackOff()
+		if limit, ok := ctx.Deadline(); ok && time.Until(limit) <= d {
+			return tries, err
+		}
+		e.Log.Info().Err(err).Int("try", tries).Dur("pause", d).Msg("failed; trying again")
+		t := time.NewTimer(d)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return tries, fmt.Errorf("cancelled before another try: %w", err)
+		}
+	}
+}
+
+// once runs op, and gives up waiting for it when it does not heed ctx.
+func once(ctx context.Context, op Op, e *Env) error {
+	done := make(chan error, 1)
+	go func() {
+		err := error(Errorf("the op ended its goroutine instead of returning"))
+		defer func() {
+			if v := recover(); v != nil {
+				e.Log.Error().Interface("panic", v).Bytes("stack", debug.Stack()).Msg("an op panicked")
+				err = Errorf("panic: %v", v)
+			}
+			done <- err
+		}()
+		err = op.Do(ctx, e)
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	t := time.NewTimer(grace)
+	defer t.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-t.C:
+		return Errorf("%w: it did not stop within %v and may still be running", errAlive, grace)
+	}
+}
+
+// errAlive says that something which should have ended may be running still.
+var errAlive = errors.New("not confirmed dead")
+
+// ended turns what an op returned into the outcome that it is when the step's
+// time was up or the operator cancelled it. An op that did its work in spite of
+// that is OK; one that says BLOCKED or ERROR knows better.
+func ended(ctx context.Context, s Step, err error) error {
+	if err == nil || ctx.Err() == nil || errors.Is(err, errAlive) {
+		return err
+	}
+	st := StatusOf(err)
+	if cut := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded); !cut && st != Failed && st != Stopped {
+		return err
+	}
+	var from *Error
+	out := &Error{Status: Stopped, Err: fmt.Errorf("cancelled: %w", err)}
+	if context.Cause(ctx) == errLimit { //nolint:errorlint // it is our own, unwrapped
+		out = &Error{Status: TimedOut, Err: fmt.Errorf("over its limit of %v: %w", s.Timeout, err)}
+	}
+	if errors.As(err, &from) {
+		out.Hint = from.Hint
+	}
+	return out
+}
+
+// fill puts an outcome into the result.
+func (r *Result) fill(err error, seen *masker) {
+	r.Status = StatusOf(err)
+	if err == nil {
+		return
+	}
+	r.Note = ""
+	r.Message = seen.mask(err.Error())
+	var (
+		e    *Error
+		held *bundle.HeldError
+	)
+	if errors.As(err, &e) {
+		r.Exit, r.Signal, r.Hint = e.Exit, e.Signal, seen.mask(e.Hint)
+	}
+	if errors.As(err, &held) {
+		r.Owner, _ = json.Marshal(held)
+	}
+	if r.Hint == "" && noSpace(err) {
+		r.Hint = "make room, then go on from this step; df -h shows what is full"
+	}
+}
+
+// noSpace tells whether a full disk or a used-up quota is at the root of err.
+func noSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}

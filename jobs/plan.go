@@ -1,29 +1,14 @@
 package jobs
 
 import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
 	"time"
 
 	"example.org/conc/config"
 )
-
-// Entry is one op of a catalogue: how a line of deploy.ini names it and how its
-// arguments become an Op. `conc ops` and the manual print it.
-type Entry struct {
-	Name    string
-	Args    string // usage: "SOURCE... [to=DIR]"
-	Summary string // one line, lower case, no full stop
-	Help    string // paragraphs: what it does on each host, what is BLOCKED, FAILED, ERROR
-	Example string // one line for deploy.ini, from HOST on
-	// Parse makes the op of its arguments, which are substituted (a secret is
-	// still a token). It is pure. It checks number and form of the arguments.
-	Parse func(args []string) (Op, error)
-}
-
-// Catalogue is the ops that a program knows, read top to bottom.
-type Catalogue []Entry
-
-// Lookup finds an op by its name.
-func (c Catalogue) Lookup(name string) (Entry, bool) { panic("contract") }
 
 // Spec is one planned line in a form that can travel: the agent builds the same
 // step of it.
@@ -61,25 +46,291 @@ type Planner struct {
 	Lists     map[string]List // of a Go program; a [jobs:NAME] of the same name is an error
 }
 
+// maxRetry bounds the modifier retry.
+const maxRetry = 100
+
 // Plan makes node's plan of the list called list ("" is the node's jobs key).
 // Modifiers are read, words substituted, ops made and validated. The error is
 // config.Problems.
 func (p Planner) Plan(f *config.File, node *config.Node, list string) (*Plan, error) {
-	panic("contract")
+	asked := config.Origin{Section: "--jobs"}
+	if list == "" {
+		attr, ok := node.Lookup("jobs")
+		if !ok || attr.Value == "" {
+			return nil, config.Problems{{
+				Origin: config.Origin{File: f.Path, Section: "node:" + node.Name()},
+				Reason: fmt.Sprintf("no job list for node %q", node.Name()),
+				Hint:   "set jobs = NAME, or pass --jobs NAME",
+			}}
+		}
+		list, asked = attr.Value, attr.Origin
+	}
+	written := f.ListNames()
+	inGo, isGo := p.Lists[list]
+	switch isIni := slices.Contains(written, list); {
+	case isGo && isIni:
+		return nil, config.Problems{{
+			Origin: p.where(f, list, asked),
+			Reason: fmt.Sprintf("the job list %q is in this file and in the program", list),
+			Hint:   "rename one of them",
+		}}
+	case isGo:
+		return p.planGo(node, list, inGo)
+	case !isIni:
+		for name := range p.Lists {
+			written = append(written, name)
+		}
+		slices.Sort(written)
+		return nil, config.Problems{{
+			Origin: asked,
+			Reason: fmt.Sprintf("no job list is called %q", list),
+			Hint:   suggest(list, written),
+		}}
+	}
+	return p.planIni(f, node, list)
+}
+
+// where finds the line of a list's section, as far as its first job tells.
+func (p Planner) where(f *config.File, list string, otherwise config.Origin) config.Origin {
+	if lines, err := f.List(list); err == nil && len(lines) > 0 {
+		return lines[0].Origin
+	}
+	return otherwise
+}
+
+func (p Planner) planIni(f *config.File, node *config.Node, list string) (*Plan, error) {
+	lines, err := f.List(list)
+	if err != nil {
+		return nil, err
+	}
+	var problems config.Problems
+	steps := make([]Step, 0, len(lines))
+	for i, line := range lines {
+		s, faults := p.readLine(node, line)
+		problems = append(problems, faults...)
+		s.N = i + 1
+		steps = append(steps, s)
+	}
+	return finish(node, list, steps, problems)
+}
+
+// planGo numbers and checks a list of a Go program.
+func (p Planner) planGo(node *config.Node, list string, jobs List) (*Plan, error) {
+	var problems config.Problems
+	at := config.Origin{Section: "list " + strconv.Quote(list) + " of the program"}
+	if len(jobs) == 0 {
+		problems = append(problems, config.Problem{Origin: at, Reason: "the list has no jobs"})
+	}
+	steps := make([]Step, 0, len(jobs))
+	seen := map[string]bool{}
+	for i, j := range jobs {
+		complain := func(format string, args ...any) {
+			reason := fmt.Sprintf("job %d %q: ", i+1, j.Name) + fmt.Sprintf(format, args...)
+			problems = append(problems, config.Problem{Origin: at, Reason: reason})
+		}
+		if seen[j.Name] {
+			complain("the name is taken by an earlier job")
+		}
+		seen[j.Name] = true
+		s := Step{N: i + 1, Job: j, OpName: typeName(j.Op), Origin: at}
+		if s.Timeout == 0 {
+			s.Timeout = limitOf(j.Op, node)
+		}
+		for _, reason := range s.faults() {
+			complain("%s", reason)
+		}
+		steps = append(steps, s)
+	}
+	return finish(node, list, steps, problems)
+}
+
+func finish(node *config.Node, list string, steps []Step, problems config.Problems) (*Plan, error) {
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	plan := &Plan{Node: node, List: list, Steps: steps}
+	digest, err := plan.digest()
+	if err != nil {
+		return nil, config.Problems{{Origin: config.Origin{Section: "list " + list}, Reason: err.Error()}}
+	}
+	plan.Digest = digest
+	return plan, nil
+}
+
+// faults says what is wrong with a step whose op has been made, whichever way
+// the step came about.
+func (s Step) faults() []string {
+	var faults []string
+	add := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	if s.Name == "" {
+		add("it has no name")
+	}
+	if _, err := strconv.Atoi(s.Name); err == nil {
+		add("a name that is a number could be taken for a step's number")
+	}
+	if s.Host != Local && s.Host != Remote {
+		add("host %q is neither local nor remote", s.Host)
+	}
+	if s.Timeout <= 0 {
+		add("timeout %v is not over zero", s.Timeout)
+	}
+	if s.Retry < 0 || s.Retry > maxRetry {
+		add("retry %d is not between 1 and %d", s.Retry, maxRetry)
+	}
+	if isNil(s.Op) {
+		add("it has no op")
+		return faults
+	}
+	if _, ok := s.Op.(Repeatable); s.Retry > 0 && !ok {
+		add("%s cannot be repeated, so it takes no retry", s.OpName)
+	}
+	if placed, ok := s.Op.(Placed); ok && s.Host != placed.Place() {
+		add("%s is an op for the %s host only", s.OpName, placed.Place())
+	}
+	if v, ok := s.Op.(Validator); ok {
+		if err := v.Validate(); err != nil {
+			add("%s: %s", s.OpName, quiet(err.Error()))
+		}
+	}
+	return faults
+}
+
+// isNil tells whether op is nil, or a nil pointer or function in an interface.
+func isNil(op Op) bool {
+	if op == nil {
+		return true
+	}
+	switch v := reflect.ValueOf(op); v.Kind() {
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Slice:
+		return v.IsNil()
+	}
+	return false
+}
+
+func typeName(op Op) string {
+	t := reflect.TypeOf(op)
+	if t == nil {
+		return ""
+	}
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	return t.Name()
+}
+
+// limitOf gives the time limit of a job that names none.
+func limitOf(op Op, node *config.Node) time.Duration {
+	if l, ok := op.(Limiter); ok {
+		return l.Limit()
+	}
+	return node.Duration("timeout.job")
 }
 
 // Specs gives the plan in the form that travels; nil Words mean an op of a Go list.
-func (p *Plan) Specs() []Spec { panic("contract") }
+func (p *Plan) Specs() []Spec {
+	specs := make([]Spec, len(p.Steps))
+	for i, s := range p.Steps {
+		specs[i] = Spec{Name: s.Name, Host: s.Host, Sudo: s.Sudo, Timeout: s.Timeout, Retry: s.Retry, Words: s.Words}
+	}
+	return specs
+}
 
 // Rebuild is the agent's side of Plan: the same steps, of the node's values and
 // the specs that came over the line. The error says what does not match.
 func (p Planner) Rebuild(node *config.Node, list string, specs []Spec) (*Plan, error) {
-	panic("contract")
+	steps := make([]Step, len(specs))
+	for i, spec := range specs {
+		s, err := p.rebuild(list, i, len(specs), spec)
+		if err != nil {
+			return nil, fmt.Errorf("step %d %q: %w", i+1, spec.Name, err)
+		}
+		if faults := s.faults(); len(faults) > 0 {
+			return nil, fmt.Errorf("step %d %q: %s", i+1, spec.Name, faults[0])
+		}
+		steps[i] = s
+	}
+	plan := &Plan{Node: node, List: list, Steps: steps}
+	digest, err := plan.digest()
+	plan.Digest = digest
+	return plan, err
+}
+
+func (p Planner) rebuild(list string, i, n int, spec Spec) (Step, error) {
+	s := Step{
+		N:     i + 1,
+		Job:   Job{Name: spec.Name, Host: spec.Host, Sudo: spec.Sudo, Timeout: spec.Timeout, Retry: spec.Retry},
+		Words: spec.Words,
+	}
+	if spec.Words != nil {
+		op, err := p.Catalogue.make(spec.Words)
+		if err != nil {
+			return Step{}, err
+		}
+		s.Op, s.OpName, s.cat = op, spec.Words[0], p.Catalogue
+		return s, nil
+	}
+	jobs, ok := p.Lists[list]
+	switch {
+	case !ok:
+		return Step{}, fmt.Errorf("this program has no list %q", list)
+	case len(jobs) != n:
+		return Step{}, fmt.Errorf("list %q has %d jobs here, %d there", list, len(jobs), n)
+	case jobs[i].Name != spec.Name || jobs[i].Host != spec.Host || jobs[i].Sudo != spec.Sudo || jobs[i].Retry != spec.Retry:
+		return Step{}, fmt.Errorf("list %q differs: here it is %q on %s", list, jobs[i].Name, jobs[i].Host)
+	}
+	s.Op, s.OpName = jobs[i].Op, typeName(jobs[i].Op)
+	return s, nil
+}
+
+// make makes the op that words name.
+func (c Catalogue) make(words []string) (Op, error) {
+	if len(words) == 0 {
+		return nil, fmt.Errorf("no op is named")
+	}
+	e, ok := c.Lookup(words[0])
+	if !ok {
+		return nil, fmt.Errorf("unknown op %q", config.Mask(words[0]))
+	}
+	return e.Parse(words[1:])
 }
 
 // UsesSecrets lists the names of the secrets that the steps of host h in from..to
 // stand on, without repeats.
-func (p *Plan) UsesSecrets(h Host, from, to int) []string { panic("contract") }
+func (p *Plan) UsesSecrets(h Host, from, to int) []string {
+	var names []string
+	for _, s := range p.Steps {
+		if s.Host != h || s.N < from || s.N > to {
+			continue
+		}
+		for _, w := range s.Words {
+			names = append(names, config.SecretNames(w)...)
+		}
+		if u, ok := s.Op.(SecretUser); ok {
+			names = append(names, u.Secrets(p.Node)...)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
 
 // Find gives the number of the step that s names, by number or by name.
-func (p *Plan) Find(s string) (int, error) { panic("contract") }
+func (p *Plan) Find(s string) (int, error) {
+	if n, err := strconv.Atoi(s); err == nil {
+		if n < 1 || n > len(p.Steps) {
+			return 0, fmt.Errorf("no step %d: the list %q has steps 1 to %d", n, p.List, len(p.Steps))
+		}
+		return n, nil
+	}
+	names := make([]string, len(p.Steps))
+	for i, step := range p.Steps {
+		if step.Name == s {
+			return step.N, nil
+		}
+		names[i] = step.Name
+	}
+	err := fmt.Errorf("no step of the list %q is called %q", p.List, s)
+	if hint := suggest(s, names); hint != "" {
+		err = fmt.Errorf("%w; %s", err, hint)
+	}
+	return 0, err
+}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"example.org/conc/bundle"
 )
 
 // Status is how a step ended.
@@ -63,15 +65,24 @@ func Stoppedf(format string, args ...any) *Error {
 	return &Error{Status: Stopped, Err: fmt.Errorf(format, args...)}
 }
 
-// StatusOf gives the status that err stands for: OK for nil, STOPPED for a
-// cancelled context, FAILED for an error that says nothing else.
+// StatusOf gives the status that err stands for: OK for nil; ERROR for a full
+// disk and for a lost lock, whatever the op made of it; BLOCKED for a held
+// bundle; STOPPED for a cancelled context; FAILED for an error that says
+// nothing else.
 func StatusOf(err error) Status {
-	var e *Error
+	var (
+		e    *Error
+		held *bundle.HeldError
+	)
 	switch {
 	case err == nil:
 		return OK
+	case noSpace(err), errors.Is(err, bundle.ErrLost):
+		return Errored
 	case errors.As(err, &e):
 		return e.Status
+	case errors.As(err, &held):
+		return Blocked
 	case errors.Is(err, context.Canceled):
 		return Stopped
 	}
