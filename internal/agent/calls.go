@@ -1,0 +1,123 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"path"
+
+	"example.org/conc/bundle"
+	"example.org/conc/jobs"
+)
+
+// do makes a call and waits for its reply.
+func (c *Client) do(ctx context.Context, method string, params, result any) error {
+	data, err := json.Marshal(params)
+	if err != nil {
+		return err
+	}
+	answer := make(chan replyBody, 1)
+	c.mu.Lock()
+	c.nextID++
+	id := c.nextID
+	c.calls[id] = answer
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		delete(c.calls, id)
+		c.mu.Unlock()
+	}()
+	parts, err := packParts(kindCall, callBody{ID: id, Method: method, Params: data})
+	if err != nil {
+		return err
+	}
+	c.out.push(parts...)
+	select {
+	case r := <-answer:
+		return r.decode(result)
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.done:
+		select {
+		case r := <-answer:
+			return r.decode(result)
+		default:
+			return c.err
+		}
+	}
+}
+
+func (r replyBody) decode(result any) error {
+	if e := r.Error; e != nil {
+		status := e.Status
+		switch status {
+		case jobs.Blocked, jobs.Failed, jobs.Stopped, jobs.TimedOut:
+		default:
+			status = jobs.Errored
+		}
+		return &jobs.Error{Status: status, Err: errors.New(clean(e.Message, maxText)), Hint: clean(e.Hint, maxText)}
+	}
+	if result == nil {
+		return nil
+	}
+	if err := json.Unmarshal(r.Result, result); err != nil {
+		return badFrame("a reply that cannot be read: %v", err)
+	}
+	return nil
+}
+
+// reply hands a reply to whoever waits for it. A caller that has left is no error.
+func (c *Client) reply(f frame) error {
+	var r replyBody
+	if err := f.unpack(&r); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r.ID == 0 || r.ID > c.nextID {
+		return badFrame("a reply to a call that was not made")
+	}
+	if answer := c.calls[r.ID]; answer != nil {
+		delete(c.calls, r.ID)
+		answer <- r
+	}
+	return nil
+}
+
+// Unlock moves run's bundle aside and gives its new path. run is a run's id, or
+// its short form, or "unknown" for a bundle without an owner's record. It is
+// refused, as *jobs.Error BLOCKED, while that run's agent lives, and when the
+// bundle is another run's.
+func (c *Client) Unlock(ctx context.Context, run string) (string, error) {
+	var to string
+	err := c.do(ctx, callUnlock, unlockParams{run}, &to)
+	return to, err
+}
+
+// Held tells who holds the node's bundle: nil when it is free.
+func (c *Client) Held(ctx context.Context) (*bundle.HeldError, error) {
+	var h *bundle.HeldError
+	if err := c.do(ctx, callHeld, struct{}{}, &h); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// Lacking asks which files of the manifest the node lacks: bundle.Lacking, there.
+func (c *Client) Lacking(ctx context.Context, m bundle.Manifest) ([]bundle.Want, error) {
+	var wants []bundle.Want
+	if err := c.do(ctx, callLacking, deliverParams{Manifest: m}, &wants); err != nil {
+		return nil, err
+	}
+	for _, w := range wants {
+		if w.Index < 0 || w.Index >= len(m.Files) || !path.IsAbs(w.Temp) {
+			return nil, badFrame("a file to send that is not in the manifest")
+		}
+	}
+	return wants, nil
+}
+
+// Settle puts what was sent in its place: bundle.Settle, there.
+func (c *Client) Settle(ctx context.Context, m bundle.Manifest, sent []bundle.Want) error {
+	return c.do(ctx, callSettle, deliverParams{Manifest: m, Sent: sent}, nil)
+}

@@ -1,0 +1,209 @@
+package agent
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+	"time"
+
+	"example.org/conc/bundle"
+	"example.org/conc/jobs"
+)
+
+// keepRuns is how many runs a node remembers.
+const keepRuns = 20
+
+// runState is what a session holds of its run in ~/.conc/runs/<run>.
+type runState struct {
+	opened  bool
+	fresh   bool // the directory was made by this session
+	worked  bool // something was done that is worth remembering
+	journal Recorder
+	release func() // of the liveness lock
+}
+
+// open makes the run known on this node, once: its directory, its liveness, its
+// journal.
+func (se *session) open() error {
+	if se.run.opened {
+		return nil
+	}
+	home := filepath.Join(se.Home, ".conc")
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		return jobs.Errorf("the node's own records cannot be kept: %w", err)
+	}
+	// It may have been made by hand, with other rights.
+	_ = os.Chmod(home, 0o700)
+	dir := bundle.RunDir(se.Home, se.owner.Run)
+	_, err := os.Lstat(dir)
+	fresh := os.IsNotExist(err)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return jobs.Errorf("the node's own records cannot be kept: %w", err)
+	}
+	release, err := bundle.HoldAlive(se.ctx, se.Home, se.owner.Run)
+	if err != nil {
+		return jobs.Blockedf("an agent of this run is still at work on the node: %w", err).
+			WithHint("wait until its step has ended: conc status %s", se.node.Name())
+	}
+	if se.Record != nil {
+		j, err := se.Record(filepath.Join(dir, "journal"), se.owner.Run)
+		if err != nil {
+			release()
+			return jobs.Errorf("the node's journal cannot be opened: %w", err)
+		}
+		se.run.journal = j
+	}
+	se.run.opened, se.run.fresh, se.run.release = true, fresh, release
+	se.prune()
+	return nil
+}
+
+// release is called when the session is over. A run that only found the bundle
+// held leaves nothing behind.
+func (se *session) release() {
+	if !se.run.opened {
+		return
+	}
+	if se.run.journal != nil {
+		if err := se.run.journal.Close(); err != nil {
+			se.Log.Warn().Err(err).Msg("closing the journal")
+		}
+	}
+	if se.run.fresh && !se.run.worked {
+		_ = os.RemoveAll(bundle.RunDir(se.Home, se.owner.Run))
+	}
+	se.run.release()
+	se.run = runState{}
+}
+
+// prune forgets the oldest runs. One that is alive, or whose bundle is open, is
+// kept however old it is.
+func (se *session) prune() {
+	dir := filepath.Dir(bundle.RunDir(se.Home, se.owner.Run))
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	var runs []string // a ULID sorts by its time
+	for _, e := range entries {
+		if e.IsDir() && bundle.ValidRun(e.Name()) {
+			runs = append(runs, e.Name())
+		}
+	}
+	sort.Strings(runs)
+	for _, run := range runs[:max(0, len(runs)-keepRuns)] {
+		st, ok := readState(se.Home, run)
+		if run == se.owner.Run || bundle.Alive(se.Home, run) || ok && st.Bundle != "" && bundle.Check(st.Bundle, run) == nil {
+			continue
+		}
+		_ = os.RemoveAll(filepath.Join(dir, run))
+	}
+}
+
+// state is where a run is, beside its journal: for those who find its bundle
+// open. It is advice; the journal is the record.
+type state struct {
+	V      int         `json:"v"` // 1
+	Bundle string      `json:"bundle,omitempty"`
+	Step   int         `json:"step"`
+	Of     int         `json:"of"`
+	Name   string      `json:"name"`
+	Status jobs.Status `json:"status,omitempty"` // "" while it runs
+	Since  time.Time   `json:"since"`
+}
+
+func statePath(home, run string) string { return filepath.Join(bundle.RunDir(home, run), "state.json") }
+
+// note writes the state at the begin of a step, r nil, and at its end.
+func (se *session) note(s jobs.Step, r *jobs.Result) {
+	st := state{V: 1, Bundle: se.bundle, Step: s.N, Of: len(se.plan.Steps), Name: s.Name, Since: time.Now()}
+	if r != nil {
+		st.Status = r.Status
+	}
+	data, err := json.Marshal(st)
+	path := statePath(se.Home, se.owner.Run)
+	if err == nil {
+		err = os.WriteFile(path+".new", data, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		se.Log.Warn().Err(err).Msg("the run's state is not kept")
+	}
+}
+
+func readState(home, run string) (state, bool) {
+	var st state
+	if !bundle.ValidRun(run) {
+		return st, false
+	}
+	path := statePath(home, run)
+	if fi, err := os.Lstat(path); err != nil || !fi.Mode().IsRegular() {
+		return st, false
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return st, false
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, 64<<10))
+	return st, err == nil && json.Unmarshal(data, &st) == nil && st.Step > 0
+}
+
+// text gives "9/11 install SQLAlchemy (FAILED 31 min ago)".
+func (st state) text(alive bool) string {
+	s := fmt.Sprintf("%d/%d %s ", st.Step, st.Of, st.Name)
+	d := age(time.Since(st.Since))
+	switch {
+	case st.Status != "":
+		return s + fmt.Sprintf("(%s %s ago)", st.Status, d)
+	case alive:
+		return s + fmt.Sprintf("(running for %s)", d)
+	}
+	return s + fmt.Sprintf("(begun %s ago, its end is not known)", d)
+}
+
+// age gives a duration as people say it.
+func age(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(max(d, 0).Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Minutes()))
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h", int(d.Hours()))
+	}
+	return fmt.Sprintf("%d days", int(d.Hours()/24))
+}
+
+// describe adds what this node knows of the holder's run.
+func (se *session) describe(h *bundle.HeldError) {
+	if h.Owner == nil {
+		return
+	}
+	h.Alive = bundle.Alive(se.Home, h.Owner.Run)
+	if st, ok := readState(se.Home, h.Owner.Run); ok {
+		h.Step = st.text(h.Alive)
+	}
+}
+
+// holder tells who holds the node: nil when nobody does.
+func (se *session) holder() (*bundle.HeldError, error) {
+	if se.bundle == "" {
+		return nil, jobs.Errorf("the node has no bundle in deploy.ini")
+	}
+	o, err := bundle.ReadOwner(se.bundle)
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	h := &bundle.HeldError{Dir: se.bundle, Owner: o}
+	se.describe(h)
+	return h, nil
+}

@@ -1,0 +1,246 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"example.org/conc/bundle"
+	"example.org/conc/jobs"
+)
+
+// start begins the stretch that a RUN asks for.
+func (se *session) start(f frame) error {
+	var r runBody
+	if err := f.unpack(&r); err != nil {
+		return err
+	}
+	if se.plan == nil {
+		return badFrame("a run without a plan")
+	}
+	if r.From < 1 || r.To < r.From || r.To > len(se.plan.Steps) {
+		return badFrame("a run of the steps %d to %d of %d", r.From, r.To, len(se.plan.Steps))
+	}
+	for _, s := range se.plan.Steps[r.From-1 : r.To] {
+		if s.Host != jobs.Remote {
+			return badFrame("step %d is not the node's", s.N)
+		}
+	}
+	se.mu.Lock()
+	defer se.mu.Unlock()
+	if se.running {
+		return badFrame("a run during a run")
+	}
+	ctx, cancel := context.WithCancel(se.ctx)
+	se.running, se.stopped, se.cancel = true, se.ended, cancel
+	se.work.Go(func() {
+		defer cancel()
+		se.stretch(ctx, r.From, r.To)
+		se.mu.Lock()
+		se.running = false
+		se.mu.Unlock()
+		se.out.push(frame{kind: kindRan})
+	})
+	return nil
+}
+
+// stretch runs the steps until one is not OK or the far side says stop.
+func (se *session) stretch(ctx context.Context, from, to int) {
+	for _, s := range se.plan.Steps[from-1 : to] {
+		se.mu.Lock()
+		stopped := se.stopped
+		se.mu.Unlock()
+		if stopped {
+			return
+		}
+		se.out.push(frame{kind: kindBegin, step: uint16(s.N)})
+		begun := time.Now()
+		r := se.step(ctx, s)
+		r.Step = s.N
+		if r.Took == 0 {
+			r.Took = time.Since(begun)
+		}
+		se.out.push(packEnd(r))
+		if r.Status != jobs.OK {
+			return
+		}
+	}
+}
+
+// step runs one step, if it may be run, and records it.
+func (se *session) step(ctx context.Context, s jobs.Step) jobs.Result {
+	if s.Sudo && os.Getuid() != 0 {
+		return outcome(jobs.Errorf("this step needs root, and the agent is not root").
+			WithHint("let conc log in as root, or as an account that may do it without sudo"))
+	}
+	if err := se.guard(s); err != nil {
+		return outcome(jobs.Errorf("%w", err).WithHint("nothing was done; see who holds the node: conc status %s", se.node.Name()))
+	}
+	if err := se.open(); err != nil {
+		return outcome(err)
+	}
+	if se.run.journal != nil {
+		if err := se.run.journal.Begin(s.N, s.Name); err != nil {
+			return outcome(jobs.Errorf("not started, because the node's journal cannot be written: %w", err))
+		}
+	}
+	se.note(s, nil)
+	out := se.outlet(s.N)
+	env := jobs.Env{
+		Node: se.node, Host: jobs.Remote, Step: s.N,
+		Home: se.Home, Dir: se.Home, Bundle: se.bundle, Owner: se.owner,
+		Log: se.Log, Out: out, Progress: se.progress(s.N),
+		Secret: se.secret,
+		Ask:    func(string) error { return jobs.ErrNoAnswer },
+	}
+	r := jobs.Perform(ctx, s, &env)
+	r.Step = s.N
+	out.close()
+	if r.Status == jobs.Blocked && len(r.Owner) > 0 {
+		r.Owner = se.describeHolder(r.Owner)
+	}
+	if se.run.journal != nil {
+		if err := se.run.journal.End(r); err != nil && r.Status == jobs.OK {
+			r.Status, r.Message = jobs.Errored, "done, but the node's journal cannot be written: "+err.Error()
+		}
+	}
+	if r.Status == jobs.OK && (isOpen(s) || isClose(s)) {
+		se.held.Store(isOpen(s))
+	}
+	se.note(s, &r)
+	se.run.worked = se.run.worked || r.Status != jobs.Blocked || !isOpen(s)
+	return r
+}
+
+// outcome is the result of a step that was not run.
+func outcome(err error) jobs.Result {
+	r := jobs.Result{Status: jobs.StatusOf(err), Message: err.Error()}
+	var e *jobs.Error
+	if errors.As(err, &e) {
+		r.Hint = e.Hint
+	}
+	return r
+}
+
+func isOpen(s jobs.Step) bool {
+	_, open := s.Op.(jobs.OpenBundle)
+	return open && s.Host == jobs.Remote
+}
+
+func isClose(s jobs.Step) bool {
+	_, closes := s.Op.(jobs.CloseBundle)
+	return closes && s.Host == jobs.Remote
+}
+
+// guard makes sure that the bundle is still ours where the list says that it is
+// open: from the step after open_bundle to close_bundle.
+func (se *session) guard(s jobs.Step) error {
+	open := false
+	for _, before := range se.plan.Steps[:s.N-1] {
+		if isOpen(before) {
+			open = true
+		} else if isClose(before) {
+			open = false
+		}
+	}
+	if !open {
+		return nil
+	}
+	err := bundle.Check(se.bundle, se.owner.Run)
+	se.held.Store(err == nil || se.held.Load())
+	return err
+}
+
+func (se *session) secret(name string) (string, error) {
+	v, ok := se.secrets[name]
+	if !ok {
+		return "", fmt.Errorf("secret %s was not sent to the node", name)
+	}
+	return v, nil
+}
+
+// progressEvery bounds how often a step's progress is told.
+const progressEvery = 100 * time.Millisecond
+
+func (se *session) progress(step int) func(done, total int64) {
+	var last time.Time
+	return func(done, total int64) {
+		if now := time.Now(); done == total || now.Sub(last) >= progressEvery {
+			last = now
+			if f, err := pack(kindProgress, step, progressBody{done, total}); err == nil {
+				se.out.push(f)
+			}
+		}
+	}
+}
+
+// maxText bounds a message of a result or an error.
+const maxText = 8 << 10
+
+func bounded(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return s[:maxText] + " [...]"
+}
+
+// packEnd makes a result travel. Its parts are bounded so that it always fits.
+func packEnd(r jobs.Result) frame {
+	r.Message, r.Hint, r.Note = bounded(r.Message), bounded(r.Hint), bounded(r.Note)
+	e := endBody{Result: r}
+	e.Result.Tail = nil
+	for i, line := range r.Tail {
+		if i < 20 {
+			e.Tail = append(e.Tail, []byte(line)[:min(len(line), 1000)])
+		}
+	}
+	f, err := pack(kindEnd, r.Step, e)
+	if err != nil {
+		// Only a holder's record can be that large.
+		e.Result.Owner, e.Tail = nil, nil
+		f, _ = pack(kindEnd, r.Step, e)
+	}
+	return f
+}
+
+// unpackEnd is the other side of packEnd: nothing in it is believed unseen.
+func unpackEnd(f frame) (jobs.Result, error) {
+	var e endBody
+	if err := f.unpack(&e); err != nil {
+		return jobs.Result{}, err
+	}
+	r := e.Result
+	switch r.Status {
+	case jobs.OK, jobs.Blocked, jobs.Failed, jobs.Stopped, jobs.Errored, jobs.TimedOut:
+	default:
+		return jobs.Result{}, badFrame("a result without a status")
+	}
+	if r.Step != int(f.step) {
+		return jobs.Result{}, badFrame("a result of step %d for step %d", r.Step, f.step)
+	}
+	if len(e.Tail) > 20 {
+		return jobs.Result{}, badFrame("a result with a tail of %d lines", len(e.Tail))
+	}
+	r.Tail = nil
+	for _, line := range e.Tail {
+		r.Tail = append(r.Tail, string(line[:min(len(line), 1000)]))
+	}
+	r.Took, r.Lines, r.Bytes = max(r.Took, 0), max(r.Lines, 0), max(r.Bytes, 0)
+	return r, nil
+}
+
+// describeHolder adds to a HeldError, in JSON, what this node knows of its run.
+func (se *session) describeHolder(data []byte) []byte {
+	var h bundle.HeldError
+	if json.Unmarshal(data, &h) != nil {
+		return data
+	}
+	se.describe(&h)
+	if out, err := json.Marshal(&h); err == nil {
+		return out
+	}
+	return data
+}
