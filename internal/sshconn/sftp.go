@@ -1,0 +1,199 @@
+package sshconn
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pkg/sftp"
+)
+
+const (
+	// maxNoise is what a login shell may print before the server's first packet.
+	maxNoise = 64 << 10
+	// sftpStart bounds the wait for that packet.
+	sftpStart = 20 * time.Second
+	// bigPacket is what OpenSSH takes at once; the standard promises 32 KiB.
+	bigPacket = 255 << 10
+)
+
+// SFTP opens a file channel; noise before the server's first packet (a login
+// shell that prints) is skipped, up to 64 KiB. As for Start, a second
+// connection is made where one session is all that is allowed. Each call opens
+// a channel of its own; packets are 255 KiB where the server is OpenSSH.
+func (c *Conn) SFTP(ctx context.Context) (*sftp.Client, error) {
+	p, err := c.session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	name := c.dialer.t.label()
+	if err := c.within(ctx, p, func() error { return p.RequestSubsystem("sftp") }); err != nil {
+		if ctx.Err() != nil || errors.As(err, new(*Error)) {
+			return nil, err
+		}
+		return nil, errorf(NoAuth, `its sshd_config needs a line like "Subsystem sftp internal-sftp"`, "%s: the server has no SFTP: %w", name, err)
+	}
+	filter := &noiseFilter{in: p.stdout}
+	c.drain(p, filter)
+
+	limit, cancel := context.WithTimeoutCause(ctx, sftpStart, fmt.Errorf("%s: no SFTP server answers within %v", name, sftpStart))
+	defer cancel()
+	var client *sftp.Client
+	err = c.within(limit, p, func() error {
+		// Each option is checked by its number only: none of these can fail.
+		client, err = sftp.NewClientPipe(filter, sftpPipe{p}, sftpOptions(string(p.client.ServerVersion()))...)
+		return err
+	})
+	switch {
+	case err == nil:
+		return client, nil
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case limit.Err() != nil:
+		return nil, &Error{Kind: NoAuth, Err: context.Cause(limit), Hint: filter.hint()}
+	case errors.As(err, new(*Error)) && filter.failed() == nil:
+		return nil, err
+	}
+	if why := filter.failed(); why != nil {
+		err = why
+	}
+	return nil, errorf(NoAuth, filter.hint(), "%s: SFTP: %w", name, err)
+}
+
+// drain keeps what the server's side prints on standard error from filling the
+// window, and its beginning for a message.
+func (c *Conn) drain(p *proc, f *noiseFilter) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		c.wg.Go(func() { _, _ = io.Copy(&f.errors, p.stderr) })
+	}
+}
+
+// sftpOptions suit the server. One channel has a window of 2 MiB: more in
+// flight than that only costs memory.
+func sftpOptions(version string) []sftp.ClientOption {
+	o := []sftp.ClientOption{sftp.UseConcurrentWrites(true), sftp.UseConcurrentReads(true)}
+	if strings.HasPrefix(version, "SSH-2.0-OpenSSH") || strings.HasPrefix(version, "SSH-2.0-conc") {
+		return append(o, sftp.MaxPacketUnchecked(bigPacket), sftp.MaxConcurrentRequestsPerFile(16))
+	}
+	return append(o, sftp.MaxConcurrentRequestsPerFile(64))
+}
+
+// sftpPipe is the client's writing end; closing it ends the session.
+type sftpPipe struct{ p *proc }
+
+func (s sftpPipe) Write(b []byte) (int, error) { return s.p.stdin.Write(b) }
+
+func (s sftpPipe) Close() error {
+	_ = s.p.stdin.Close()
+	return s.p.Close()
+}
+
+// noiseFilter passes an SFTP server's packets on, from its first one: an sshd
+// with an external sftp-server starts it by the login shell, whose rc files may
+// print.
+type noiseFilter struct {
+	in     io.Reader
+	buf    []byte // read, and not yet passed on
+	found  bool
+	errors head
+
+	mu    sync.Mutex
+	noise []byte
+	err   error
+}
+
+// A VERSION packet is: length, type 2, version 3, extensions.
+const (
+	versionSize   = 9
+	versionPacket = 2
+	sftpVersion   = 3
+	maxVersion    = 32 << 10
+)
+
+func (f *noiseFilter) Read(p []byte) (int, error) {
+	for !f.found {
+		chunk := make([]byte, 4096)
+		n, err := f.in.Read(chunk)
+		f.buf = append(f.buf, chunk[:n]...)
+		at := versionAt(f.buf)
+		switch {
+		case at >= 0:
+			f.found = true
+			f.note(f.buf[:at], nil)
+			f.buf = f.buf[at:]
+		case len(f.buf) > maxNoise:
+			f.note(f.buf, fmt.Errorf("the login shell prints too much: %s", said(f.buf)))
+		case err != nil && len(f.buf) > 0:
+			f.note(f.buf, fmt.Errorf("no server was started; the login shell says %s", said(f.buf)))
+		case err != nil:
+			f.note(nil, fmt.Errorf("no server was started: %w", err))
+		}
+		if err := f.failed(); err != nil {
+			return 0, err
+		}
+	}
+	if len(f.buf) > 0 {
+		n := copy(p, f.buf)
+		f.buf = f.buf[n:]
+		return n, nil
+	}
+	return f.in.Read(p)
+}
+
+// versionAt finds the first packet; -1 while there is none. Text has no bytes
+// of zero, which the packet begins with.
+func versionAt(b []byte) int {
+	for i := 0; i+versionSize <= len(b); i++ {
+		size := binary.BigEndian.Uint32(b[i:])
+		if b[i+4] == versionPacket && size >= versionSize-4 && size <= maxVersion && binary.BigEndian.Uint32(b[i+5:]) == sftpVersion {
+			return i
+		}
+	}
+	return -1
+}
+
+func (f *noiseFilter) note(noise []byte, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.noise, f.err = noise, err
+}
+
+func (f *noiseFilter) failed() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+// hint says what the login shell wrote beside it.
+func (f *noiseFilter) hint() string {
+	if text := f.errors.String(); text != "" {
+		return "the node says " + said([]byte(text))
+	}
+	return `"Subsystem sftp internal-sftp" in its sshd_config needs no login shell`
+}
+
+// head keeps the beginning of what is written to it.
+type head struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+func (h *head) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.b = append(h.b, p[:min(len(p), headSize-len(h.b))]...)
+	return len(p), nil
+}
+
+func (h *head) String() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return string(h.b)
+}
