@@ -6,7 +6,9 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -64,6 +66,25 @@ func (p Problems) Error() string {
 		lines[i] = q.Error()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// maxProblems is how many complaints are told of one file.
+const maxProblems = 100
+
+// inOrder gives the complaints in the order of the lines, those about --set
+// last, and cuts a list that nobody would read.
+func (p Problems) inOrder() Problems {
+	slices.SortStableFunc(p, func(a, b Problem) int {
+		if (a.Origin.File == "") != (b.Origin.File == "") {
+			return cmp.Compare(b.Origin.File, a.Origin.File)
+		}
+		return cmp.Compare(a.Origin.Line, b.Origin.Line)
+	})
+	if more := len(p) - maxProblems; more > 0 {
+		last := Problem{Origin: Origin{File: p[0].Origin.File}, Reason: fmt.Sprintf("and %d more problems", more)}
+		p = append(p[:maxProblems:maxProblems], last)
+	}
+	return p
 }
 
 // Line is one NAME = WORD... line of a [jobs:*] or [nodetest:*] section. Words

@@ -11,19 +11,21 @@ const maxQuoted = 80
 // quote writes text from a file or a command line for a message: in quotes, on
 // one line, whatever a terminal could take for a command escaped, and long text
 // cut.
-func quote(s string) string {
-	s = Mask(s)
+func quote(s string) string { return strconv.Quote(cut(Mask(s))) }
+
+// cut shortens a text that is too long for a message.
+func cut(s string) string {
 	if len(s) <= maxQuoted {
-		return strconv.Quote(s)
+		return s
 	}
-	cut := maxQuoted
-	for cut > maxQuoted-utf8.UTFMax && !utf8.RuneStart(s[cut]) {
-		cut--
+	end := maxQuoted
+	for !utf8.RuneStart(s[end]) && end > maxQuoted-utf8.UTFMax {
+		end--
 	}
-	return strconv.Quote(s[:cut]) + "..."
+	return s[:end] + "..."
 }
 
-// printable is s without quotes, escaped where it must be.
+// printable is s without quotes, escaped when there is something to escape.
 func printable(s string) string {
 	for _, r := range s {
 		if !strconv.IsPrint(r) || r == utf8.RuneError {

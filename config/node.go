@@ -90,14 +90,15 @@ func (n *Node) refer(ref string) (string, *Problem) {
 		return a.Value, nil
 	}
 	if n.file == nil {
-		return "", unknownRef(ref, n.name, slices.Sorted(maps.Keys(n.attrs)))
+		return "", unknownRef(ref, ref, n.name, slices.Sorted(maps.Keys(n.attrs)))
 	}
 	return n.file.refer(n.name, ref)
 }
 
-// unknownRef is the complaint about a reference to nothing; it has no origin yet.
-func unknownRef(ref, node string, known []string) *Problem {
-	return &Problem{Reason: fmt.Sprintf("%s: node %s has no such key", quote("%("+ref+")s"), quote(node)), Hint: suggest(ref, known)}
+// unknownRef is the complaint about a reference to a key that node does not
+// have; it has no origin yet.
+func unknownRef(ref, key, node string, known []string) *Problem {
+	return &Problem{Reason: fmt.Sprintf("%s: node %s has no such key", quote("%("+ref+")s"), quote(node)), Hint: suggest(key, known)}
 }
 
 // Port is sshd.port, checked when the file was read.
