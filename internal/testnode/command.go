@@ -158,16 +158,30 @@ func (c *command) closePipes() {
 // endCommands kills what was started here and still runs: the groups whose
 // leader we have not waited for, and everything that carries our mark.
 func (s *server) endCommands(limit time.Duration) error {
-	end := time.Now().Add(limit)
-	for {
+	return endAll(limit, func() int {
 		s.mu.Lock()
-		n := len(s.running)
+		defer s.mu.Unlock()
 		for c := range s.running {
 			_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
 			c.closePipes()
 		}
-		s.mu.Unlock()
-		left := marked(s.mark)
+		return len(s.running)
+	}, s.mark)
+}
+
+// EndMarked kills every process that has mark (KEY=value) in its environment,
+// and waits until there is none. It needs /proc; without it, it does nothing.
+func EndMarked(mark string, limit time.Duration) error {
+	return endAll(limit, func() int { return 0 }, mark)
+}
+
+// endAll kills again and again until nothing is left: a process that is killed
+// may just have started another one.
+func endAll(limit time.Duration, more func() int, mark string) error {
+	end := time.Now().Add(limit)
+	for {
+		n := more()
+		left := marked(mark)
 		for _, pid := range left {
 			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}

@@ -23,3 +23,16 @@ func marked(mark string) []int {
 	}
 	return pids
 }
+
+// Running gives the processes that carry mark (KEY=value) in their environment
+// and have text in their command line, words apart by spaces. It needs /proc.
+func Running(mark, text string) []int {
+	var pids []int
+	for _, pid := range marked(mark) {
+		line, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+		if err == nil && bytes.Contains(bytes.ReplaceAll(line, []byte{0}, []byte{' '}), []byte(text)) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}

@@ -158,6 +158,10 @@ func (n *Node) Sessions() (connections, sessions int) {
 	return int(n.server.connections.Load()), int(n.server.sessions.Load())
 }
 
+// Processes gives the processes of the node with text in their command line,
+// such as " agent". It needs /proc.
+func (n *Node) Processes(text string) []int { return Running(n.server.mark, text) }
+
 // Close ends the server, every process that it started, and removes what Start
 // made. It may be called again, and gives the same answer.
 func (n *Node) Close() error {
