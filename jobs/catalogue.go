@@ -39,8 +39,21 @@ func Stock() Catalogue {
 	return Catalogue{
 		openBundleEntry(),
 		closeBundleEntry(),
+		deliverEntry(),
+		putEntry(),
+		fetchEntry(),
+		createVenvEntry(),
+		setupInstallEntry(),
+		pipInstallEntry(),
 		runEntry(),
 		shellEntry(),
+		mkdirEntry(),
+		symlinkEntry(),
+		systemdEntry(),
+		waitPortEntry(),
+		waitHTTPEntry(),
 		holdEntry(),
+		mountSSHFSEntry(),
+		unmountSSHFSEntry(),
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,6 +22,7 @@ type Cmd struct {
 	Args   []string  // argv; no shell is involved. A relative path with a slash starts at Env.Dir
 	Dir    string    // "" is Env.Dir
 	Env    []string  // KEY=value, beside those that the process has
+	Unset  []string  // what of the process's environment it does not get: names, or prefixes "PIP_*"
 	Stdin  io.Reader // nil is empty
 	Stdout io.Writer // nil is Env.Out
 
@@ -77,7 +79,7 @@ func (e *Env) Run(ctx context.Context, c Cmd) error {
 			WithHint("look at it on that host: ps -o pid,stat,args -p %s", join(left))
 	}
 	_ = cmd.Wait()
-	return fmt.Errorf("ended by signal %s: %w", signalName(signal), ctx.Err())
+	return cut(ctx, "ended by signal %s", signalName(signal))
 }
 
 // command prepares c without starting it.
@@ -96,7 +98,7 @@ func (e *Env) command(c Cmd) (*exec.Cmd, error) {
 	} else if cmd.Dir != "" && !fi.IsDir() {
 		return nil, Errorf("could not be run: %s is not a directory", cmd.Dir)
 	}
-	cmd.Env = append(os.Environ(),
+	cmd.Env = append(environ(c.Unset),
 		"CONC_NODE="+e.Node.Name(), "CONC_RUN="+e.Owner.Run,
 		"CONC_STEP="+strconv.Itoa(e.Step), "CONC_BUNDLE="+e.Bundle)
 	cmd.Env = append(cmd.Env, c.Env...)
@@ -107,6 +109,17 @@ func (e *Env) command(c Cmd) (*exec.Cmd, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.WaitDelay = pipeGrace
 	return cmd, nil
+}
+
+// environ is this process's environment without what unset names.
+func environ(unset []string) []string {
+	return slices.DeleteFunc(os.Environ(), func(kv string) bool {
+		key, _, _ := strings.Cut(kv, "=")
+		return slices.ContainsFunc(unset, func(u string) bool {
+			prefix, all := strings.CutSuffix(u, "*")
+			return key == u || all && strings.HasPrefix(key, prefix)
+		})
+	})
 }
 
 func couldNotRun(cmd *exec.Cmd, err error) error {

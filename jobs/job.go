@@ -38,6 +38,10 @@ func (f OpFunc) Do(ctx context.Context, env *Env) error { return f(ctx, env) }
 // Validator is an op that can judge its arguments before any connection.
 type Validator interface{ Validate() error }
 
+// Checker is an op that can judge, before any connection, whether it fits a
+// node: whether an attribute that it stands on is there, say.
+type Checker interface{ Check(n *config.Node) error }
+
 // ByHander is an op that can tell the exact shell lines that a person would
 // type instead of it, on the host that it runs on, from the home directory.
 // Secrets stand as their tokens: see config.Mask.

@@ -70,7 +70,7 @@ func (p Planner) readLine(node *config.Node, line config.Line) (Step, config.Pro
 	}
 	s.Words, s.OpName = rest, rest[0]
 	if problems = append(problems, p.makeOp(node, &s)...); len(problems) == 0 {
-		for _, f := range s.faults() {
+		for _, f := range s.faults(node) {
 			complain("", "%s", f)
 		}
 	}
@@ -134,7 +134,7 @@ func (s *Step) modify(word string) (name string, ok bool, err error) {
 
 // suggest words a hint of the candidates that are near to word; "" when none is.
 func suggest(word string, candidates []string) string {
-	near := nearest(word, candidates)
+	near := config.Near(word, candidates)
 	if len(near) == 0 {
 		return ""
 	}

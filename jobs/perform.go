@@ -182,15 +182,19 @@ func ended(ctx context.Context, s Step, err error) error {
 	if cut := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded); !cut && st != Failed && st != Stopped {
 		return err
 	}
-	var from *Error
-	out := &Error{Status: Stopped, Err: fmt.Errorf("cancelled: %w", err)}
+	out := &Error{Status: Stopped, Err: because("cancelled", err)}
 	if context.Cause(ctx) == errLimit { //nolint:errorlint // it is our own, unwrapped
-		out = &Error{Status: TimedOut, Err: fmt.Errorf("over its limit of %v: %w", s.Timeout, err)}
-	}
-	if errors.As(err, &from) {
-		out.Hint = from.Hint
+		out = &Error{Status: TimedOut, Err: because(fmt.Sprintf("over its limit of %v", s.Timeout), err)}
 	}
 	return out
+}
+
+// because puts what before the reason, unless that says nothing more.
+func because(what string, err error) error {
+	if err == context.Canceled || err == context.DeadlineExceeded { //nolint:errorlint // bare ones only
+		return &cutShort{text: what, why: err}
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // fill puts an outcome into the result.

@@ -136,7 +136,7 @@ func (p Planner) planGo(node *config.Node, list string, jobs List) (*Plan, error
 		if s.Timeout == 0 {
 			s.Timeout = limitOf(j.Op, node)
 		}
-		for _, reason := range s.faults() {
+		for _, reason := range s.faults(node) {
 			complain("%s", reason)
 		}
 		steps = append(steps, s)
@@ -159,7 +159,7 @@ func finish(node *config.Node, list string, steps []Step, problems config.Proble
 
 // faults says what is wrong with a step whose op has been made, whichever way
 // the step came about.
-func (s Step) faults() []string {
+func (s Step) faults(node *config.Node) []string {
 	var faults []string
 	add := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	if s.Name == "" {
@@ -189,6 +189,11 @@ func (s Step) faults() []string {
 	}
 	if v, ok := s.Op.(Validator); ok {
 		if err := v.Validate(); err != nil {
+			add("%s: %s", s.OpName, quiet(err.Error()))
+		}
+	}
+	if c, ok := s.Op.(Checker); ok {
+		if err := c.Check(node); err != nil {
 			add("%s: %s", s.OpName, quiet(err.Error()))
 		}
 	}
@@ -244,7 +249,7 @@ func (p Planner) Rebuild(node *config.Node, list string, specs []Spec) (*Plan, e
 		if err != nil {
 			return nil, fmt.Errorf("step %d %q: %w", i+1, spec.Name, err)
 		}
-		if faults := s.faults(); len(faults) > 0 {
+		if faults := s.faults(node); len(faults) > 0 {
 			return nil, fmt.Errorf("step %d %q: %s", i+1, spec.Name, faults[0])
 		}
 		steps[i] = s

@@ -1,0 +1,302 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/bmatcuk/doublestar/v4"
+
+	"example.org/conc/config"
+)
+
+// SetupInstall installs an unpacked Python source package.
+type SetupInstall struct {
+	Tree string // pattern of its directory, as in Env.Source
+	Venv string // "" is the node's venv attribute
+}
+
+func setupInstallEntry() Entry {
+	return Entry{
+		Name:    "setup_install",
+		Args:    "DIR [venv=DIR]",
+		Summary: "install an unpacked Python source package, offline",
+		Help: `DIR is the package's directory, mostly one that untar made in the bundle; it may
+be a pattern. Where the venv has pip and setuptools they install it; where it has
+not, which is so for these two themselves, its own setup.py does. Nothing is
+fetched and no dependency is looked for. The venv is the node's attribute venv
+when it is not named.
+
+BLOCKED when no directory with a setup.py or a pyproject.toml matches, or several
+do, or there is no venv.`,
+		Example: "remote setup_install setuptools-*",
+		Parse: func(args []string) (Op, error) {
+			rest, venv, err := venvOption(args)
+			if err != nil {
+				return nil, err
+			}
+			if len(rest) != 1 {
+				return nil, fmt.Errorf("it takes one directory, not %d", len(rest))
+			}
+			return SetupInstall{Tree: rest[0], Venv: venv}, nil
+		},
+	}
+}
+
+// venvOption takes venv=DIR out of the arguments.
+func venvOption(args []string) (rest []string, venv string, err error) {
+	for _, a := range args {
+		v, ok := strings.CutPrefix(a, "venv=")
+		switch {
+		case !ok:
+			rest = append(rest, a)
+		case v == "":
+			return nil, "", errors.New("venv= has no value")
+		case venv != "":
+			return nil, "", errors.New("venv= is given twice")
+		default:
+			venv = v
+		}
+	}
+	return rest, venv, nil
+}
+
+// validPatterns checks the form of source patterns.
+func validPatterns(patterns ...string) error {
+	for _, p := range patterns {
+		if p == "" || strings.HasPrefix(p, "-") || !doublestar.ValidatePattern(config.Mask(p)) {
+			return fmt.Errorf("%q is not a file's name or pattern", config.Mask(p))
+		}
+	}
+	return nil
+}
+
+// Validate checks the pattern.
+func (s SetupInstall) Validate() error { return validPatterns(s.Tree) }
+
+// Check wants a venv.
+func (s SetupInstall) Check(n *config.Node) error { return wantVenv(n, s.Venv) }
+
+// Do installs it.
+func (s SetupInstall) Do(ctx context.Context, env *Env) error {
+	tree, err := s.find(env)
+	if err != nil {
+		return err
+	}
+	python, err := env.venvPython(s.Venv)
+	if err != nil {
+		return err
+	}
+	viaPip, err := env.hasModules(ctx, python, "pip", "setuptools")
+	if err != nil {
+		return err
+	}
+	c := offline(Cmd{Dir: tree, Args: append([]string{python, "-m"}, append(pipInstall, "--no-deps", "--no-build-isolation", tree)...)})
+	if !viaPip {
+		if _, err := os.Stat(filepath.Join(tree, "setup.py")); err != nil {
+			return Failedf("%s has no setup.py, and the venv not both pip and setuptools", filepath.Base(tree)).
+				WithHint("put their wheels into the bundle, and use pip_install")
+		}
+		record := filepath.Join(tree, ".conc-installed")
+		c.Args = []string{python, "setup.py", "install", "--single-version-externally-managed", "--record", record}
+	}
+	if err := env.Run(ctx, c); err != nil {
+		return err
+	}
+	env.Note("%s", filepath.Base(tree))
+	return nil
+}
+
+// find gives the one directory that matches and is a source package: the
+// archive that it came from matches as well, mostly.
+func (s SetupInstall) find(env *Env) (string, error) {
+	found, err := env.Glob(s.Tree)
+	if err != nil {
+		return "", err
+	}
+	found = slices.DeleteFunc(found, func(dir string) bool {
+		for _, name := range []string{"setup.py", "pyproject.toml"} {
+			if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+				return false
+			}
+		}
+		return true
+	})
+	return single(s.Tree, found, env)
+}
+
+// ByHand goes through pip, as it will be for most packages.
+func (s SetupInstall) ByHand(n *config.Node) []string {
+	python := typed(n, venvOf(n, s.Venv)+"/bin/python")
+	return []string{python + " -m " + quote(pipInstall...) + " --no-deps --no-build-isolation " + typedSource(n, s.Tree)}
+}
+
+// Repeatable: an installation may be done over.
+func (s SetupInstall) Repeatable() {}
+
+// PipInstall installs Python packages from the bundle alone.
+type PipInstall struct {
+	Files []string // patterns of wheels and source packages, as in Env.Source
+	Venv  string   // "" is the node's venv attribute
+}
+
+func pipInstallEntry() Entry {
+	return Entry{
+		Name:    "pip_install",
+		Args:    "FILE... [venv=DIR]",
+		Summary: "install wheels and source packages with pip, offline",
+		Help: `The files, or patterns of them, are looked for in the bundle; so is everything
+that they depend on. No index is asked, no setting of pip's on that host is used,
+and nothing is fetched. Where the venv has no pip, a wheel of pip in the bundle
+is run instead. A source package is built with the venv's own setuptools where
+there is one, and otherwise with what it asks for from the bundle.
+
+BLOCKED when a pattern matches nothing, or there is no venv or no pip. FAILED
+when pip says no.`,
+		Example: "remote timeout=5m pip_install SQLAlchemy-*.tar.gz",
+		Parse: func(args []string) (Op, error) {
+			rest, venv, err := venvOption(args)
+			if err != nil {
+				return nil, err
+			}
+			if len(rest) == 0 {
+				return nil, errors.New("it needs a file to install")
+			}
+			return PipInstall{Files: rest, Venv: venv}, nil
+		},
+	}
+}
+
+// Validate checks the patterns.
+func (p PipInstall) Validate() error {
+	if len(p.Files) == 0 {
+		return errors.New("it needs a file to install")
+	}
+	return validPatterns(p.Files...)
+}
+
+// Check wants a venv.
+func (p PipInstall) Check(n *config.Node) error { return wantVenv(n, p.Venv) }
+
+// Do installs them, all at once so that pip sees what fits together.
+func (p PipInstall) Do(ctx context.Context, env *Env) error {
+	files, err := p.find(env)
+	if err != nil {
+		return err
+	}
+	python, err := env.venvPython(p.Venv)
+	if err != nil {
+		return err
+	}
+	args, err := env.pip(ctx, python)
+	if err != nil {
+		return err
+	}
+	args = append(args, pipInstall[1:]...)
+	dirs := []string{env.Bundle}
+	for _, f := range files {
+		dirs = append(dirs, filepath.Dir(f))
+	}
+	slices.Sort(dirs)
+	for _, d := range slices.Compact(dirs) {
+		args = append(args, "--find-links", d)
+	}
+	if slices.ContainsFunc(files, func(f string) bool { return filepath.Ext(f) != ".whl" }) {
+		own, err := env.hasModules(ctx, python, "setuptools")
+		if err != nil {
+			return err
+		}
+		if own {
+			args = append(args, "--no-build-isolation")
+		}
+	}
+	if err := env.Run(ctx, offline(Cmd{Args: append(args, files...)})); err != nil {
+		return err
+	}
+	env.Note("%s", summary(files))
+	return nil
+}
+
+func summary(files []string) string {
+	if len(files) == 1 {
+		return filepath.Base(files[0])
+	}
+	return fmt.Sprintf("%d packages", len(files))
+}
+
+func (p PipInstall) find(env *Env) ([]string, error) {
+	var files []string
+	for _, pattern := range p.Files {
+		found, err := env.Glob(pattern)
+		if err != nil {
+			return nil, err
+		}
+		found = slices.DeleteFunc(found, func(f string) bool {
+			fi, err := os.Stat(f)
+			return err != nil || fi.IsDir()
+		})
+		if len(found) == 0 {
+			_, err := single(pattern, nil, env)
+			return nil, err
+		}
+		files = append(files, found...)
+	}
+	slices.Sort(files)
+	return slices.Compact(files), nil
+}
+
+// pip gives the command that is pip for a venv: its own, or the one in a wheel
+// in the bundle, which runs from there.
+func (e *Env) pip(ctx context.Context, python string) ([]string, error) {
+	own, err := e.hasModules(ctx, python, "pip")
+	if err != nil {
+		return nil, err
+	}
+	if own {
+		return []string{python, "-m", "pip"}, nil
+	}
+	wheels, err := e.Glob(bundlePrefix + "pip-*.whl")
+	switch {
+	case err != nil:
+		return nil, err
+	case len(wheels) == 0:
+		return nil, Blockedf("the venv has no pip, and the bundle no wheel of it").
+			WithHint("deliver pip-*.whl into the bundle, or setup_install pip first")
+	}
+	return []string{python, filepath.Join(wheels[len(wheels)-1], "pip")}, nil
+}
+
+// ByHand is pip with the options that matter.
+func (p PipInstall) ByHand(n *config.Node) []string {
+	line := typed(n, venvOf(n, p.Venv)+"/bin/python") + " -m " + quote(pipInstall...) + " --find-links " + typed(n, bundlePrefix)
+	for _, f := range p.Files {
+		line += " " + typedSource(n, f)
+	}
+	return []string{line}
+}
+
+// Repeatable: an installation may be done over.
+func (p PipInstall) Repeatable() {}
+
+// pipInstall is how pip is told to install, from files at hand only.
+var pipInstall = []string{
+	"pip", "install", "--no-index", "--no-cache-dir", "--no-input",
+	"--disable-pip-version-check", "--no-warn-script-location",
+}
+
+// offline makes a command of Python's deaf to the account's settings, and lets
+// no build script that goes by the usual rules reach a network: every proxy is
+// this host's discard port.
+func offline(c Cmd) Cmd {
+	const nowhere = "http://127.0.0.1:9"
+	c.Unset = append(slices.Clone(pythonEnv), "no_proxy", "NO_PROXY")
+	c.Env = []string{"PIP_CONFIG_FILE=/dev/null", "PIP_NO_INDEX=1"}
+	for _, name := range []string{"http_proxy", "https_proxy", "ftp_proxy", "all_proxy"} {
+		c.Env = append(c.Env, name+"="+nowhere, strings.ToUpper(name)+"="+nowhere)
+	}
+	return c
+}

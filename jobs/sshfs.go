@@ -1,0 +1,241 @@
+package jobs
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"example.org/conc/config"
+)
+
+// MountSSHFS mounts the node's bundle on the workstation, with the sshfs program.
+type MountSSHFS struct {
+	Dir string // on the workstation; "" is the local bundle
+}
+
+func mountSSHFSEntry() Entry {
+	return Entry{
+		Name:    "mount_sshfs",
+		Args:    "[DIR]",
+		Summary: "mount the node's bundle on the workstation, with sshfs",
+		Help: `The node's bundle appears on the local bundle, or on DIR, which must be there. It
+is reached as conc itself reaches the node: the same port, key and known hosts.
+Steps can then copy files into it, and so can you while the deploy is paused.
+deliver does not need it, is faster, and checks what arrived.
+
+BLOCKED when something is mounted there already. ERROR when the sshfs program is
+not there, or the system has no FUSE.`,
+		Example: "local mount_sshfs",
+		Parse: func(args []string) (Op, error) {
+			dir, err := atMostOne(args)
+			return MountSSHFS{Dir: dir}, err
+		},
+	}
+}
+
+func atMostOne(args []string) (string, error) {
+	switch {
+	case len(args) > 1:
+		return "", fmt.Errorf("it takes one directory, not %d", len(args))
+	case len(args) == 1 && args[0] == "":
+		return "", fmt.Errorf("the directory's name is empty")
+	case len(args) == 1:
+		return args[0], nil
+	}
+	return "", nil
+}
+
+// Do mounts it.
+func (m MountSSHFS) Do(ctx context.Context, env *Env) error {
+	if _, err := exec.LookPath("sshfs"); err != nil {
+		return Errorf("there is no sshfs program here").WithHint("install the package sshfs, or use deliver in its place")
+	}
+	if _, err := os.Stat("/dev/fuse"); err != nil && runtime.GOOS == "linux" {
+		return Errorf("this system has no FUSE: %w", err).WithHint("modprobe fuse, or use deliver in its place")
+	}
+	if len(env.SSH) == 0 {
+		return Errorf("it is not known how ssh reaches the node")
+	}
+	dir := env.mountPoint(m.Dir)
+	mounted, err := isMounted(dir)
+	switch {
+	case err != nil:
+		return err
+	case mounted:
+		return Blockedf("something is mounted on %s already", dir).WithHint("unmount_sshfs, or by hand: fusermount -u %s", quote(dir))
+	}
+	args, err := sshfsArgs(env.SSH, remoteBundle(env), dir)
+	if err != nil {
+		return err
+	}
+	if err := env.Run(ctx, Cmd{Args: args}); err != nil {
+		return err
+	}
+	env.Note("%s", dir)
+	return nil
+}
+
+func remoteBundle(env *Env) string {
+	if env.Far != nil {
+		return env.Far.Bundle()
+	}
+	return env.Node.Get("bundle")
+}
+
+// sshfsArgs makes sshfs's command line of ssh's: ssh's options go along as they
+// are, so that it is as strict as conc about the node's key.
+func sshfsArgs(ssh []string, bundle, dir string) ([]string, error) {
+	last := len(ssh) - 1
+	user, host, ok := strings.Cut(ssh[last], "@")
+	if !ok {
+		user, host = "", ssh[last]
+	} else {
+		user += "@"
+	}
+	if strings.Contains(host, ":") && !strings.HasPrefix(host, "[") {
+		host = "[" + host + "]"
+	}
+	command := "ssh -oBatchMode=yes -oServerAliveInterval=15 -oServerAliveCountMax=3"
+	for _, a := range ssh[:last] {
+		if strings.ContainsAny(a, "\n\t") {
+			return nil, Errorf("sshfs cannot be given the ssh option %q", a)
+		}
+		// sshfs splits the command at spaces that have no backslash.
+		command += " " + strings.NewReplacer(`\`, `\\`, " ", `\ `).Replace(a)
+	}
+	// Commas part options, and a backslash guards one.
+	command = strings.NewReplacer(`\`, `\\`, ",", `\,`).Replace(command)
+	return []string{"sshfs", "-o", "ssh_command=" + command, user + host + ":" + bundle, dir}, nil
+}
+
+// ByHand is the command without the options that reach the node.
+func (m MountSSHFS) ByHand(n *config.Node) []string {
+	target := n.Get("admin") + "@" + n.Get("sshd.ip") + ":" + n.Get("bundle")
+	return []string{fmt.Sprintf("sshfs -p %d %s %s", n.Port(), quote(target), typed(n, mountArg(m.Dir)))}
+}
+
+// mountArg is a mount point's argument with the default filled in.
+func mountArg(dir string) string {
+	if dir == "" {
+		return bundlePrefix
+	}
+	return dir
+}
+
+func (e *Env) mountPoint(dir string) string { return e.Path(mountArg(dir)) }
+
+// Verify looks whether it is mounted.
+func (m MountSSHFS) Verify(_ context.Context, env *Env) error {
+	dir := env.mountPoint(m.Dir)
+	mounted, err := isMounted(dir)
+	if err == nil && !mounted {
+		err = fmt.Errorf("nothing is mounted on %s", dir)
+	}
+	return err
+}
+
+// Place is the workstation.
+func (m MountSSHFS) Place() Host { return Local }
+
+// UnmountSSHFS undoes MountSSHFS.
+type UnmountSSHFS struct {
+	Dir string // as in MountSSHFS
+}
+
+func unmountSSHFSEntry() Entry {
+	return Entry{
+		Name:    "unmount_sshfs",
+		Args:    "[DIR]",
+		Summary: "unmount what mount_sshfs mounted",
+		Help: `OK, and nothing is done, when nothing is mounted there. FAILED when it is in use: a
+shell whose folder is in it is enough.`,
+		Example: "local unmount_sshfs",
+		Parse: func(args []string) (Op, error) {
+			dir, err := atMostOne(args)
+			return UnmountSSHFS{Dir: dir}, err
+		},
+	}
+}
+
+// Do unmounts it.
+func (u UnmountSSHFS) Do(ctx context.Context, env *Env) error {
+	dir := env.mountPoint(u.Dir)
+	mounted, err := isMounted(dir)
+	if err != nil {
+		return err
+	}
+	if !mounted {
+		env.Note("nothing is mounted there")
+		return nil
+	}
+	args := []string{"umount", dir}
+	for _, name := range []string{"fusermount3", "fusermount"} {
+		if _, err := exec.LookPath(name); err == nil {
+			args = []string{name, "-u", dir}
+			break
+		}
+	}
+	return env.Run(ctx, Cmd{Args: args})
+}
+
+// Verify looks whether it is unmounted.
+func (u UnmountSSHFS) Verify(_ context.Context, env *Env) error {
+	dir := env.mountPoint(u.Dir)
+	mounted, err := isMounted(dir)
+	if err == nil && mounted {
+		err = fmt.Errorf("something is mounted on %s", dir)
+	}
+	return err
+}
+
+// ByHand is the command.
+func (u UnmountSSHFS) ByHand(n *config.Node) []string {
+	return []string{"fusermount -u " + typed(n, mountArg(u.Dir))}
+}
+
+// Place is the workstation.
+func (u UnmountSSHFS) Place() Host { return Local }
+
+// Repeatable: unmounting what is not mounted is OK.
+func (u UnmountSSHFS) Repeatable() {}
+
+// Inert marks that no later step needs a file that it makes.
+func (u UnmountSSHFS) Inert() {}
+
+// isMounted tells whether dir is a mount point. Where there is no list of
+// mounts, dir is on another device than the directory that it is in. A mount
+// whose server is gone cannot be asked, only listed.
+func isMounted(dir string) (bool, error) {
+	if real, err := filepath.EvalSymlinks(filepath.Dir(dir)); err == nil {
+		dir = filepath.Join(real, filepath.Base(dir))
+	}
+	if f, err := os.Open("/proc/self/mounts"); err == nil {
+		defer f.Close() //nolint:errcheck // it was only read
+		for s := bufio.NewScanner(f); s.Scan(); {
+			fields := strings.Fields(s.Text())
+			if len(fields) > 1 && unmangle.Replace(fields[1]) == dir {
+				return true, nil
+			}
+		}
+	}
+	here, err := os.Stat(dir)
+	if err != nil {
+		return false, err
+	}
+	above, err := os.Stat(filepath.Dir(dir))
+	if err != nil {
+		return false, err
+	}
+	a, ok1 := here.Sys().(*syscall.Stat_t)
+	b, ok2 := above.Sys().(*syscall.Stat_t)
+	return ok1 && ok2 && a.Dev != b.Dev, nil
+}
+
+// unmangle undoes how the list of mounts writes what would part its fields.
+var unmangle = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
