@@ -25,10 +25,9 @@ type Streams struct {
 // Main runs one command line (without the program's name) and gives the exit code.
 func Main(ctx context.Context, app App, args []string, s Streams) int {
 	p := &program{app: app, streams: s}
-	env, err := surroundings()
-	if err != nil {
-		return p.report(nil, args, err)
+	var err error
+	if p.env, err = surroundings(); err != nil {
+		return p.report(args, err)
 	}
-	p.env = env
 	return p.main(ctx, args)
 }

@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-
-	"github.com/spf13/cobra"
+	"slices"
 
 	"example.org/conc/bundle"
 	"example.org/conc/config"
@@ -153,16 +152,34 @@ func hintOf(err error) string {
 	return ""
 }
 
-// report tells the user of an error, once, and gives the exit code.
-func (p *program) report(cmd *cobra.Command, args []string, err error) int {
+// report tells the user of an error, once, and gives the exit code. With
+// --json, standard output ends with a run_end whatever happened.
+func (p *program) report(args []string, err error) int {
 	code := exitCode(err)
-	var told ended
-	if err == nil || errors.As(err, &told) {
+	var (
+		told     ended
+		problems config.Problems
+	)
+	switch {
+	case err == nil:
 		return code
+	case errors.As(err, &told):
+	case errors.As(err, &problems):
+		for _, q := range problems {
+			fmt.Fprintln(p.streams.Err, problemLine(q))
+		}
+		if len(problems) > 1 {
+			fmt.Fprintf(p.streams.Err, "%s: %s\n", p.name(), ui.Count(len(problems), "problem"))
+		}
+	default:
+		fmt.Fprintf(p.streams.Err, "%s: %s\n", p.name(), ui.Escape(err.Error()))
+		if hint := hintOf(err); hint != "" {
+			fmt.Fprintf(p.streams.Err, "  %s\n", ui.Escape(hint))
+		}
 	}
-	fmt.Fprintf(p.streams.Err, "%s: %s\n", p.name(), ui.Escape(err.Error()))
-	if hint := hintOf(err); hint != "" {
-		fmt.Fprintf(p.streams.Err, "  %s\n", ui.Escape(hint))
+	if p.flags.json || slices.Contains(args, "--json") {
+		p.flags.json = true // an error in the flags may have come first
+		p.ui().Fail(code, err.Error(), hintOf(err))
 	}
 	return code
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"example.org/conc/config"
@@ -21,6 +22,7 @@ type program struct {
 	env     environment
 	flags   globals
 	sink    *ui.Screen // the one that shows this command's run, once there is one
+	asking  sync.Mutex // held while a question is put to the operator
 }
 
 // environment is what a command takes from the process around it. Nothing else
@@ -138,17 +140,10 @@ func (p *program) ui() *ui.Screen {
 		p.sink = ui.New(ui.Options{
 			Out: p.streams.Out, Err: p.streams.Err,
 			Name: p.name(), JSON: p.flags.json, Verbose: p.flags.verbose, Quiet: p.flags.quiet,
-			Color: p.color(p.streams.Out), Args: p.flags.again(), Now: p.env.Now, Getenv: p.env.Getenv,
+			Color: p.color(p.streams.Out), Args: p.flags.again(), Home: p.env.Home, Hint: hintOf, Now: p.env.Now,
 		})
 	}
 	return p.sink
 }
 
 func (p *program) color(w any) bool { return ui.Color(p.flags.color, p.env.Getenv, w) }
-
-// warn tells the user of something odd that ends nothing.
-func (p *program) warn(text string) {
-	if !p.flags.quiet {
-		fmt.Fprintf(p.streams.Err, "%s: warning: %s\n", p.name(), ui.Escape(text))
-	}
-}

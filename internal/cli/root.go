@@ -75,28 +75,40 @@ Everything about a deploy is in one file, deploy.ini: see "` + p.name() + ` init
 // commands are all there are, in the order of the help.
 func (p *program) commands() []*cobra.Command {
 	return []*cobra.Command{
+		p.initCmd(),
+		p.configCmd(),
+		p.nodesCmd(),
+		p.planCmd(),
+		p.opsCmd(),
+		p.deployCmd(),
+		p.unlockCmd(),
 		p.versionCmd(),
+		p.completionCmd(),
+		p.agentCmd(),
 	}
 }
 
 // main runs one command line. Nothing that goes wrong in it leaves as a panic.
 func (p *program) main(ctx context.Context, args []string) (code int) {
-	var cmd *cobra.Command
+	defer func() {
+		if p.sink != nil {
+			p.sink.Close()
+		}
+	}()
 	defer func() {
 		if r := recover(); r != nil {
 			if p.env.Getenv("CONC_DEBUG") == "1" {
 				fmt.Fprintf(p.streams.Err, "%s\n", debug.Stack())
 			}
-			code = p.report(cmd, args, panicError{r})
+			code = p.report(args, panicError{r})
 		}
 	}()
-	cmd = p.root()
+	cmd := p.root()
 	cmd.SetArgs(args)
 	cmd.SetIn(p.streams.In)
 	cmd.SetOut(p.streams.Out)
 	cmd.SetErr(p.streams.Err)
-	cmd, err := cmd.ExecuteContextC(ctx)
-	return p.report(cmd, args, err)
+	return p.report(args, cmd.ExecuteContext(ctx))
 }
 
 // group is what a command does that is only a name for others.

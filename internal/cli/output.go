@@ -1,0 +1,13 @@
+package cli
+
+import "example.org/conc/internal/ui"
+
+// printJSON writes one value as a line of JSON that is safe on a terminal.
+func (p *program) printJSON(v any) error {
+	line, err := ui.JSON(v)
+	if err != nil {
+		return err
+	}
+	_, err = p.streams.Out.Write(line)
+	return err
+}

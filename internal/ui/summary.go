@@ -1,0 +1,318 @@
+package ui
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"al.essio.dev/pkg/shellescape"
+
+	"example.org/conc/bundle"
+	"example.org/conc/config"
+	"example.org/conc/jobs"
+	"example.org/conc/runner"
+)
+
+// nodeEnd says how a node's run ended, and what to type next.
+func (t *text) nodeEnd(e runner.Event) {
+	o := e.Outcome
+	if o.Status == "" {
+		if !t.many() {
+			t.printf("%s  %s\n", notStarted, Line(e.Node))
+		}
+		return // the table at the end has it
+	}
+	if !t.o.Quiet {
+		t.rest(e)
+	}
+	if !t.o.Quiet || o.Status != jobs.OK {
+		t.gap()
+	}
+	if o.Status == jobs.OK {
+		t.printf("%s  %s  %s  %s\n", t.paint(o.Status, "OK"), Line(e.Node), t.doneOf(e), took(o.Took))
+		if o.Open {
+			t.printf("The bundle stays open on %s, so no one else can start a deploy.\n", Line(e.Node))
+			t.advice(e)
+		}
+		return
+	}
+	t.printf("%s  %s  %s\n", t.paint(o.Status, string(o.Status)), Line(e.Node), t.headline(e))
+	if o.Held != nil {
+		t.holder(o.Held)
+	} else {
+		t.reason(e)
+	}
+	if o.Open {
+		t.printf("The bundle stays open on %s, so no one else can start a deploy.\n", Line(e.Node))
+	}
+	t.advice(e)
+}
+
+// rest lists the steps that were asked for and not started.
+func (t *text) rest(e runner.Event) {
+	o := e.Outcome
+	if o.NotStarted == 0 || e.Plan == nil {
+		return
+	}
+	from, to := asked(e)
+	first := to - o.NotStarted + 1
+	if len(o.Results) == 0 || o.Held != nil {
+		if first >= from && o.Held != nil {
+			t.printf("%s%s\n", t.prefix(e.Node), t.paint("", fmt.Sprintf("%s after it: %s", Count(o.NotStarted, "step"), notStarted)))
+		}
+		return
+	}
+	for _, s := range e.Plan.Steps[max(first, from)-1 : to] {
+		e.Step = s
+		t.printf("%s%s\n", t.columns(e), t.paint("", notStarted))
+	}
+}
+
+// doneOf gives "11 of 11 steps".
+func (t *text) doneOf(e runner.Event) string {
+	from, to := asked(e)
+	s := fmt.Sprintf("%d of %s", e.Outcome.Done, Count(len(e.Plan.Steps), "step"))
+	if from > 1 || to < len(e.Plan.Steps) {
+		s += fmt.Sprintf(" (%d to %d were asked for)", from, to)
+	}
+	return s
+}
+
+// headline says where a run ended that is not OK.
+func (t *text) headline(e runner.Event) string {
+	o := e.Outcome
+	switch {
+	case o.Held != nil && o.Done == 0:
+		return "is being reconfigured by someone else. Nothing was changed."
+	case o.Held != nil:
+		return fmt.Sprintf("stopped at step %d of %d: the bundle is held.", o.Stopped, len(e.Plan.Steps))
+	case len(o.Results) == 0:
+		return "no step was started. Nothing was changed."
+	case o.Stopped == 0:
+		return fmt.Sprintf("%d done, %d not started.", o.Done, o.NotStarted)
+	}
+	at := "stopped at"
+	if !slices.ContainsFunc(o.Results, func(r jobs.Result) bool { return r.Step == o.Stopped }) {
+		at = "stopped before"
+	}
+	return fmt.Sprintf("%s step %d of %d; %d done, %d not started.", at, o.Stopped, len(e.Plan.Steps), o.Done, o.NotStarted)
+}
+
+// reason says why, when no step's line has said it.
+func (t *text) reason(e runner.Event) {
+	message, hint := e.Text, e.Hint
+	if err := e.Outcome.Err; err != nil {
+		message = err.Error()
+		if hint == "" {
+			hint = t.o.Hint(err)
+		}
+	}
+	for _, s := range []string{message, hint} {
+		if s == "" {
+			continue
+		}
+		for _, l := range wrap(Escape(config.Mask(s)), t.width()-2) {
+			t.printf("  %s\n", l)
+		}
+	}
+}
+
+// holder says who has the node.
+func (t *text) holder(h *bundle.HeldError) {
+	now := t.o.Now()
+	if h.Owner == nil {
+		t.row("holder", "unknown: "+h.Dir+" has no record of its owner")
+		return
+	}
+	o := h.Owner
+	t.row("holder", fmt.Sprintf("%s@%s, run %s, since %s", o.User, o.Host, bundle.Short(o.Run), since(o.Since, now)))
+	step := h.Step
+	switch {
+	case h.Alive && step != "":
+		step += "; it is running now"
+	case h.Alive:
+		step = "it is running now"
+	}
+	if step != "" {
+		t.row("at step", step)
+	}
+	if o.Message != "" {
+		t.row("note", `"`+o.Message+`"`)
+	}
+}
+
+func (t *text) row(label, s string) { t.printf("  %-13s  %s\n", label, Line(config.Mask(s))) }
+
+// rows writes lines that are the same thing.
+func (t *text) rows(label string, lines ...string) {
+	for _, l := range lines {
+		t.row(label, l)
+		label = ""
+	}
+}
+
+// maxByHand is how many of an op's shell lines are shown when it ended badly.
+const maxByHand = 6
+
+// advice says what to type next.
+func (t *text) advice(e runner.Event) {
+	o := e.Outcome
+	next := nextCommands(t.o, e)
+	look := o.Held != nil || o.Open
+	if !look && len(next) == 0 && !t.ran(e) {
+		return
+	}
+	t.gap()
+	if look && len(o.SSH) > 0 && !t.heldHere(e) {
+		t.rows("look around", "ssh "+shellescape.QuoteCommand(o.SSH), "cd ~/"+shellescape.Quote(o.BundleName))
+	}
+	if t.ran(e) {
+		where := "ran there"
+		if e.Plan.Steps[o.Stopped-1].Host == jobs.Local {
+			where = "ran here"
+		}
+		lines := o.ByHand
+		if len(lines) > maxByHand {
+			lines = append(slices.Clone(lines[:maxByHand]), fmt.Sprintf("(and %d lines more)", len(o.ByHand)-maxByHand))
+		}
+		t.rows(where, lines...)
+	}
+	if o.Held != nil {
+		t.row("wait for it", shellescape.QuoteCommand(append(slices.Clone(next[len(next)-1]), "--lock-wait", "30m")))
+	}
+	lines := make([]string, len(next))
+	for i, argv := range next {
+		lines[i] = shellescape.QuoteCommand(argv)
+	}
+	switch {
+	case len(lines) == 0:
+	case o.Held != nil && o.Held.Owner != nil:
+		t.rows("if abandoned", lines...)
+	case o.Held != nil:
+		t.rows("once it is free", lines...)
+	default:
+		t.rows("start anew", lines...)
+	}
+}
+
+// ran tells whether the step at which the run ended has lines to be shown.
+func (t *text) ran(e runner.Event) bool {
+	o := e.Outcome
+	return o.Stopped > 0 && len(o.ByHand) > 0 && o.Held == nil && o.Status != jobs.Stopped
+}
+
+// heldHere tells whether the bundle that is held is the one on this workstation.
+func (t *text) heldHere(e runner.Event) bool {
+	o := e.Outcome
+	return o.Held != nil && o.Stopped > 0 && e.Plan.Steps[o.Stopped-1].Host == jobs.Local
+}
+
+// nextCommands gives, as argv lists, what gives an open bundle up and starts
+// anew. None when there is no bundle in the way.
+func nextCommands(o Options, e runner.Event) [][]string {
+	out := e.Outcome
+	run := ""
+	switch {
+	case out.Held != nil && out.Held.Owner != nil:
+		run = bundle.Short(out.Held.Owner.Run)
+	case out.Open && out.Held == nil:
+		run = bundle.Short(e.Run)
+	case out.Held == nil:
+		return nil
+	}
+	program := append([]string{o.Name}, o.Args...)
+	var next [][]string
+	if run != "" {
+		next = append(next, append(slices.Clone(program), "unlock", e.Node, "--id", run))
+	}
+	deploy := append(slices.Clone(program), "deploy", e.Node)
+	if e.Plan != nil && e.Plan.List != e.Plan.Node.Get("jobs") {
+		deploy = append(deploy, "--jobs", e.Plan.List)
+	}
+	return append(next, deploy)
+}
+
+// runEnd sums several nodes up, and says where the log is.
+func (t *text) runEnd(e runner.Event) {
+	if t.many() {
+		t.fleet(e)
+	}
+	if e.Text != "" {
+		t.printf("%s\n", Escape(e.Text))
+	}
+	if e.Log != "" && (!t.o.Quiet || e.Code != 0) {
+		_, _ = fmt.Fprintf(t.o.Err, "log: %s\n", Line(t.tilde(e.Log)))
+	}
+}
+
+// fleet is the table of several nodes.
+func (t *text) fleet(e runner.Event) {
+	rows := [][]string{{"NODE", "STATUS", "STEP", "TIME", "NOTE"}}
+	again := append([]string{t.o.Name}, append(slices.Clone(t.o.Args), "deploy")...)
+	bad := false
+	counts := map[jobs.Status]int{}
+	for _, name := range t.nodes {
+		i := slices.IndexFunc(t.outcomes, func(o *runner.Outcome) bool { return o.Node == name })
+		o := &runner.Outcome{Node: name}
+		if i >= 0 {
+			o = t.outcomes[i]
+		}
+		counts[o.Status]++
+		if o.Status != jobs.OK {
+			bad = true
+			again = append(again, name)
+		}
+		row := []string{name, statusName(o.Status), t.at[name], "", t.noteOf(o)}
+		if o.Status != "" {
+			row[3] = took(o.Took)
+		}
+		rows = append(rows, row)
+	}
+	t.gap()
+	for line := range strings.Lines(Table(rows)) {
+		t.printf("%s\n", fit(strings.TrimRight(line, "\n"), t.width()))
+	}
+	var parts []string
+	for _, s := range []jobs.Status{jobs.OK, jobs.Failed, jobs.TimedOut, jobs.Errored, jobs.Blocked, jobs.Stopped, ""} {
+		if counts[s] > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", counts[s], statusName(s)))
+		}
+	}
+	t.printf("\n%s\n", strings.Join(parts, ", "))
+	if bad {
+		t.printf("again: %s\n", Line(shellescape.QuoteCommand(again)))
+	}
+}
+
+// noteOf says why a node is not OK, in a few words.
+func (t *text) noteOf(o *runner.Outcome) string {
+	switch {
+	case o.Status == jobs.OK:
+		return ""
+	case o.Held != nil && o.Held.Owner != nil:
+		return "held by " + o.Held.Owner.User + "@" + o.Held.Owner.Host + ", " + ago(o.Held.Owner.Since, t.o.Now())
+	case o.Note != "":
+		return o.Note
+	case o.Err != nil:
+		return config.Mask(firstLine(o.Err.Error()))
+	case len(o.Results) > 0:
+		return config.Mask(firstLine(o.Results[len(o.Results)-1].Message))
+	}
+	return ""
+}
+
+func firstLine(s string) string {
+	s, _, _ = strings.Cut(s, "\n")
+	return s
+}
+
+// tilde shortens a path below the user's home.
+func (t *text) tilde(path string) string {
+	if t.o.Home != "" {
+		if rel, err := filepath.Rel(t.o.Home, path); err == nil && filepath.IsLocal(rel) {
+			return "~/" + rel
+		}
+	}
+	return path
+}
