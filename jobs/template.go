@@ -1,0 +1,311 @@
+package jobs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"text/template"
+
+	"github.com/google/renameio/v2"
+
+	"example.org/conc/bundle"
+	"example.org/conc/config"
+)
+
+// Template writes a file from a text/template and the node's attributes.
+type Template struct {
+	Source      string // see Env.Source
+	Destination string
+	Mode        fs.FileMode       // 0: the existing file's, or 0644
+	Values      map[string]string // beside the node's attributes, and before them
+}
+
+const maxTemplate = 16 << 20
+
+func templateEntry() Entry {
+	return Entry{
+		Name:    "template",
+		Args:    "SOURCE DESTINATION [mode=0644] [KEY=VALUE...]",
+		Summary: "write a file from a template and the node's attributes",
+		Help: `Fills in SOURCE, a Go text/template, and writes DESTINATION on the step's host: {{.version}}, or {{attr "http.port"}}
+for a key with a dot; {{if has "key"}} asks whether there is one. KEY=VALUE adds values; a secret that is used on the
+node has to be named so: db.password=%(db.password)s. On the node a relative SOURCE is in the bundle, on the workstation
+it starts at deploy.ini's folder. The file is written whole: a reader sees the old one or the new one. A link at
+DESTINATION is replaced. The mode is that of the file that is there, or 0644. The same content again is OK and changes nothing.
+
+BLOCKED: a pattern as SOURCE matches none or several. FAILED: the template is wrong or asks for a key that is not there
+(file, line and key are named), DESTINATION is a directory, or its directory is missing: the old file is whole.
+ERROR: a secret cannot be had, or the disk is full.`,
+		Example: "remote template app.conf.in shop/app.conf mode=0640",
+		Parse: func(args []string) (Op, error) {
+			op := Template{}
+			rest := args[:0:0]
+			for i, a := range args {
+				key, value, ok := strings.Cut(a, "=")
+				switch {
+				case i < 2 || !ok || key == "mode":
+					rest = append(rest, a)
+				case !keyForm.MatchString(key):
+					return nil, fmt.Errorf("%q is not a key", key)
+				default:
+					if op.Values == nil {
+						op.Values = map[string]string{}
+					}
+					if _, twice := op.Values[key]; twice {
+						return nil, fmt.Errorf("%s is given twice", key)
+					}
+					op.Values[key] = value
+				}
+			}
+			args, opts, err := options(rest, "mode=")
+			if err == nil {
+				err = want(args, "SOURCE DESTINATION", 2, 2)
+			}
+			if err != nil {
+				return nil, err
+			}
+			if op.Mode, err = parseMode(opts["mode="]); err != nil {
+				return nil, err
+			}
+			op.Source, op.Destination = args[0], args[1]
+			return op, op.Validate()
+		},
+	}
+}
+
+var keyForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+
+// Validate checks the arguments.
+func (t Template) Validate() error {
+	if t.Source == "" {
+		return errors.New("an empty source")
+	}
+	return fileName(t.Destination)
+}
+
+// Repeatable says that it may be run again.
+func (t Template) Repeatable() {}
+
+// ByHand says what to do: there is no shell line for it.
+func (t Template) ByHand(n *config.Node) []string {
+	src, dst := typedSource(n, t.Source), typed(n, t.Destination)
+	lines := []string{"cp " + src + " " + dst, "${EDITOR:-vi} " + dst + "   # fill in what stands in {{ }}"}
+	if t.Mode != 0 {
+		lines = append(lines, fmt.Sprintf("chmod %04o %s", t.Mode, dst))
+	}
+	return lines
+}
+
+// Do writes the file.
+func (t Template) Do(_ context.Context, env *Env) error {
+	text, err := t.render(env)
+	if err != nil {
+		return err
+	}
+	dest := env.Path(t.Destination)
+	info, err := os.Lstat(dest)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		info = nil
+	case err != nil:
+		return err
+	case info.IsDir():
+		return fmt.Errorf("%s is a directory", dest)
+	case !info.Mode().IsRegular():
+		info = nil
+	}
+	mode := t.mode(info)
+	if info != nil && info.Mode().Perm() == mode && holds(dest, text) {
+		env.Note("unchanged")
+		return nil
+	}
+	return judged(writeWhole(dest, text, mode, info))
+}
+
+func (t Template) mode(info fs.FileInfo) fs.FileMode {
+	switch {
+	case t.Mode != 0:
+		return t.Mode
+	case info != nil:
+		return info.Mode().Perm()
+	}
+	return 0o644
+}
+
+// Verify compares the file with what it would be.
+func (t Template) Verify(_ context.Context, env *Env) error {
+	text, err := t.render(env)
+	if err != nil {
+		return err
+	}
+	dest := env.Path(t.Destination)
+	info, err := os.Lstat(dest)
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular() || !holds(dest, text):
+		return fmt.Errorf("%s has other content", dest)
+	case info.Mode().Perm() != t.mode(info):
+		return fmt.Errorf("%s has mode %04o, want %04o", dest, info.Mode().Perm(), t.mode(info))
+	}
+	return nil
+}
+
+func (t Template) render(env *Env) ([]byte, error) {
+	name := env.Source(t.Source)
+	if hasMeta(t.Source) {
+		var err error
+		if name, err = env.One(t.Source); err != nil {
+			return nil, err
+		}
+	}
+	in, info, err := bundle.OpenRegular(name)
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	if info.Size() > maxTemplate {
+		return nil, fmt.Errorf("%s: larger than 16 MiB", name)
+	}
+	source, err := io.ReadAll(io.LimitReader(in, maxTemplate))
+	if err != nil {
+		return nil, err
+	}
+	v := values{env: env, more: t.Values}
+	tmpl, err := template.New(filepath.Base(name)).Option("missingkey=error").Funcs(template.FuncMap{
+		"attr":  v.attr,
+		"has":   v.has,
+		"index": func(_ map[string]string, key string) (string, error) { return v.attr(key) },
+	}).Parse(string(source))
+	if err != nil {
+		return nil, err
+	}
+	data, err := v.mentioned(string(source))
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	if err := tmpl.Execute(&bounded{w: &out, left: maxTemplate}, data); err != nil {
+		var known *Error
+		if errors.As(err, &known) { // a secret that cannot be had
+			return nil, &Error{Status: known.Status, Err: err, Hint: known.Hint}
+		}
+		return nil, err
+	}
+	return out.Bytes(), nil
+}
+
+// values is what a template can ask for.
+type values struct {
+	env  *Env
+	more map[string]string
+}
+
+func (v values) has(key string) bool {
+	_, own := v.more[key]
+	_, ok := v.env.Node.Lookup(key)
+	return own || ok
+}
+
+func (v values) attr(key string) (string, error) {
+	raw, own := v.more[key]
+	if !own {
+		a, ok := v.env.Node.Lookup(key)
+		if !ok {
+			return "", fmt.Errorf("%s has no attribute %q", v.env.Node.Name(), key)
+		}
+		raw = a.Value
+	}
+	s, err := config.Reveal(raw, v.env.Secret)
+	if err != nil {
+		return "", Errorf("%w", err).WithHint("name it in the line: %s=%%(%s)s", key, key)
+	}
+	return s, nil
+}
+
+// mentioned is the template's data. A secret is only looked up when the
+// template's text has its key: nobody is asked for one that is not used.
+func (v values) mentioned(source string) (map[string]string, error) {
+	data := map[string]string{}
+	put := func(key, raw string) (err error) {
+		if len(config.SecretNames(raw)) > 0 && !strings.Contains(source, "."+key) {
+			return nil
+		}
+		data[key], err = v.attr(key)
+		return err
+	}
+	for _, a := range v.env.Node.Attrs() {
+		if _, own := v.more[a.Key]; own {
+			continue
+		}
+		if err := put(a.Key, a.Value); err != nil {
+			return nil, err
+		}
+	}
+	for key, raw := range v.more {
+		if err := put(key, raw); err != nil {
+			return nil, err
+		}
+	}
+	return data, nil
+}
+
+// bounded takes no more than left bytes.
+type bounded struct {
+	w    io.Writer
+	left int
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if b.left -= len(p); b.left < 0 {
+		return 0, errors.New("the result is larger than 16 MiB")
+	}
+	return b.w.Write(p)
+}
+
+// holds tells whether a file has exactly this content.
+func holds(name string, text []byte) bool {
+	in, info, err := bundle.OpenRegular(name)
+	if err != nil {
+		return false
+	}
+	defer in.Close()
+	if info.Size() != int64(len(text)) {
+		return false
+	}
+	got, err := io.ReadAll(in)
+	return err == nil && bytes.Equal(got, text)
+}
+
+// writeWhole writes a file under a temporary name, syncs it and renames it. old
+// is what it replaces, whose owner it keeps, or nil.
+func writeWhole(dest string, text []byte, mode fs.FileMode, old fs.FileInfo) error {
+	dir := filepath.Dir(dest)
+	f, err := renameio.NewPendingFile(dest, renameio.WithTempDir(dir), renameio.WithPermissions(0o600))
+	if err != nil {
+		return err
+	}
+	defer f.Cleanup() //nolint:errcheck // of no use once it is renamed
+	if _, err := f.Write(text); err != nil {
+		return err
+	}
+	if old != nil {
+		if err := keepOwner(f.Name(), old); err != nil {
+			return err
+		}
+	}
+	if err := f.Chmod(mode); err != nil {
+		return err
+	}
+	if err := f.CloseAtomicallyReplace(); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}

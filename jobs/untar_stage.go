@@ -1,0 +1,176 @@
+package jobs
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// stage is the hidden directory in which a tree grows, on the file system of
+// its destination, until it can be renamed there.
+type stage struct {
+	dest  string
+	whole bool // dest is not there yet: it appears in one step
+	dir   string
+	made  []string // parents of dest that were made, outermost first
+	root  *os.Root // dir/new, where the tree grows
+	done  bool
+}
+
+func newStage(dest string) (s *stage, err error) {
+	s = &stage{dest: dest}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	info, err := os.Stat(dest)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		s.whole = true
+	case err != nil:
+		return nil, err
+	case !info.IsDir():
+		return nil, fmt.Errorf("%s is not a directory", dest)
+	}
+	in := dest
+	if s.whole {
+		in = filepath.Dir(dest)
+		if err := s.parents(in); err != nil {
+			return nil, err
+		}
+	}
+	// What a stage of this destination left when it was killed goes first.
+	prefix := fmt.Sprintf(".conc-untar-%x-", sha256.Sum256([]byte(dest)))[:28] + "-"
+	entries, err := os.ReadDir(in)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), prefix) {
+			if err := os.RemoveAll(filepath.Join(in, e.Name())); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if s.dir, err = os.MkdirTemp(in, prefix); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(s.tree(), 0o777); err != nil {
+		return nil, err
+	}
+	s.root, err = os.OpenRoot(s.tree())
+	return s, err
+}
+
+func (s *stage) tree() string { return filepath.Join(s.dir, "new") }
+
+func (s *stage) parents(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := s.parents(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	s.made = append(s.made, dir)
+	return nil
+}
+
+// close removes what is left of the stage: all of it, and the parents, when
+// the tree did not get to its place.
+func (s *stage) close() {
+	if s.root != nil {
+		s.root.Close()
+	}
+	if s.dir != "" {
+		_ = os.RemoveAll(s.dir)
+	}
+	if !s.done {
+		for i := len(s.made) - 1; i >= 0; i-- {
+			_ = os.Remove(s.made[i])
+		}
+	}
+}
+
+// enter renames the tree to its place. When a rename fails those before it are
+// taken back.
+func (s *stage) enter(env *Env, replace bool) error {
+	if s.whole {
+		if err := os.Rename(s.tree(), s.dest); err != nil {
+			return err
+		}
+		s.done = true
+		return syncDir(filepath.Dir(s.dest))
+	}
+	entries, err := os.ReadDir(s.tree())
+	if err != nil {
+		return err
+	}
+	old := filepath.Join(s.dir, "old")
+	if err := os.Mkdir(old, 0o700); err != nil {
+		return err
+	}
+	if err := s.check(env, entries, replace); err != nil {
+		return err
+	}
+	var back []func() error
+	move := func(from, to string) error {
+		if err := os.Rename(from, to); err != nil {
+			return err
+		}
+		back = append(back, func() error { return os.Rename(to, from) })
+		return nil
+	}
+	for _, e := range entries {
+		place := filepath.Join(s.dest, e.Name())
+		err := move(place, filepath.Join(old, e.Name()))
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			err = move(filepath.Join(s.tree(), e.Name()), place)
+		}
+		if err != nil {
+			for i := len(back) - 1; i >= 0; i-- {
+				if berr := back[i](); berr != nil {
+					kept := s.dir
+					s.dir = "" // what was moved away stays there
+					return Errorf("%w; taking it back: %w; the old ones are in %s", err, berr, kept)
+				}
+			}
+			return err
+		}
+	}
+	s.done = true
+	return syncDir(s.dest)
+}
+
+// check finds the names that are taken at the destination.
+func (s *stage) check(env *Env, entries []fs.DirEntry, replace bool) error {
+	var taken []string
+	for _, e := range entries {
+		place := filepath.Join(s.dest, e.Name())
+		if _, err := os.Lstat(place); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if replace {
+			if err := env.guard(place); err != nil {
+				return err
+			}
+			continue
+		}
+		taken = append(taken, e.Name())
+	}
+	if n := len(taken) - 3; n > 0 {
+		taken = append(taken[:3], fmt.Sprintf("%d more", n))
+	}
+	if len(taken) > 0 {
+		return Blockedf("%s has %s already", s.dest, strings.Join(taken, ", ")).
+			WithHint("if that is this very archive, go on from the next step; the word replace in the line replaces it")
+	}
+	return nil
+}
