@@ -16,6 +16,7 @@ type Type string
 // The types. StepStart, Output and Progress are left out of --json unless asked for.
 const (
 	RunStart  Type = "run_start"
+	NodeStart Type = "node_start"
 	Connected Type = "connected"
 	StepStart Type = "step_start"
 	Output    Type = "output"
@@ -41,7 +42,7 @@ type Event struct {
 	Nodes   []string
 	Version string // of conc
 
-	// RunStart of one node, Connected, NodeEnd
+	// NodeStart to NodeEnd
 	Plan   *jobs.Plan
 	From   int
 	To     int
@@ -78,6 +79,7 @@ type Outcome struct {
 	NotStarted int
 	Took       time.Duration
 	Err        error             // why, when no step says it
+	Note       string            // why it was not started, when its turn never came: Status is "" then
 	Open       bool              // the bundle is open on the node, and ours
 	Held       *bundle.HeldError // who holds it, when someone else does
 	ByHand     []string          // the lines that a person would type for the step

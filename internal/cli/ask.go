@@ -12,6 +12,7 @@ import (
 	"golang.org/x/term"
 
 	"example.org/conc/internal/ui"
+	"example.org/conc/jobs"
 )
 
 // errNobody is the answer to a question when there is nobody to ask.
@@ -36,56 +37,86 @@ func (p *program) prompt(ctx context.Context, question string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer p.pauseScreen()()
-	fmt.Fprintf(p.streams.Err, "%s ", ui.Line(question))
-	type answer struct {
-		text []byte
-		err  error
-	}
-	got := make(chan answer, 1)
-	go func() {
+	defer term.Restore(int(t.Fd()), state) //nolint:errcheck // there is nothing left to try
+	return p.ask(ctx, question+" ", func() (string, error) {
 		text, err := term.ReadPassword(int(t.Fd()))
-		got <- answer{text, err}
-	}()
-	select {
-	case a := <-got:
 		fmt.Fprintln(p.streams.Err)
-		return string(a.text), a.err
-	case <-ctx.Done():
-		// The reader stays in its system call; the echo must not stay off.
-		err := term.Restore(int(t.Fd()), state)
-		fmt.Fprintln(p.streams.Err)
-		return "", errors.Join(ctx.Err(), err)
-	}
+		return string(text), err
+	})
 }
 
-// confirm asks a question whose answer is yes or no; anything but yes is no.
-func (p *program) confirm(ctx context.Context, question string) (bool, error) {
-	if p.terminal() == nil {
-		return false, errNobody
+// line asks for a line of text.
+func (p *program) line(ctx context.Context, question string) (string, error) {
+	t := p.terminal()
+	if t == nil {
+		return "", errNobody
+	}
+	return p.ask(ctx, question, func() (string, error) {
+		// A terminal gives one line a read: nothing is left in the buffer.
+		text, err := bufio.NewReader(t).ReadString('\n')
+		return strings.TrimSpace(text), err
+	})
+}
+
+// ask puts a question, with the status line taken away, and reads the answer.
+// Questions of several nodes wait for each other. When ctx is done first, the
+// reader stays in its system call, which nothing can end.
+func (p *program) ask(ctx context.Context, question string, read func() (string, error)) (string, error) {
+	p.asking.Lock()
+	defer p.asking.Unlock()
+	if err := ctx.Err(); err != nil {
+		return "", err
 	}
 	defer p.pauseScreen()()
-	fmt.Fprintf(p.streams.Err, "%s [yes/no] ", ui.Escape(question))
+	fmt.Fprint(p.streams.Err, ui.Escape(question))
 	type answer struct {
 		text string
 		err  error
 	}
 	got := make(chan answer, 1)
 	go func() {
-		text, err := bufio.NewReader(p.streams.In).ReadString('\n')
+		text, err := read()
 		got <- answer{text, err}
 	}()
 	select {
 	case a := <-got:
-		if a.err != nil && !errors.Is(a.err, io.EOF) {
-			return false, a.err
+		if errors.Is(a.err, io.EOF) {
+			a.err = errors.New("no answer: the input has ended")
 		}
-		text := strings.ToLower(strings.TrimSpace(a.text))
-		return text == "yes" || text == "y", nil
+		return a.text, a.err
 	case <-ctx.Done():
 		fmt.Fprintln(p.streams.Err)
-		return false, ctx.Err()
+		return "", ctx.Err()
 	}
+}
+
+// confirm asks a question whose answer is yes or no; anything but yes is no.
+func (p *program) confirm(ctx context.Context, question string) (bool, error) {
+	text, err := p.line(ctx, question+" [yes/no] ")
+	text = strings.ToLower(text)
+	return text == "yes" || text == "y", err
+}
+
+// hold gives the question that the op of that name asks: go on, or stop here.
+func (p *program) hold(ctx context.Context) func(string) error {
+	return func(message string) error {
+		text, err := p.line(ctx, "HOLD  "+message+"\n      Enter to go on, q to stop here: ")
+		switch text = strings.ToLower(text); {
+		case errors.Is(err, errNobody):
+			return jobs.ErrNoAnswer
+		case err != nil:
+			return err
+		case text == "q", text == "quit":
+			return jobs.Stoppedf("stopped at the hold")
+		}
+		return nil
+	}
+}
+
+// warn tells of something that does not stop the command.
+func (p *program) warn(text string) {
+	defer p.pauseScreen()()
+	fmt.Fprintf(p.streams.Err, "%s: warning: %s\n", p.name(), ui.Line(text))
 }
 
 // pauseScreen takes the status line away until the returned function is called.

@@ -1,0 +1,63 @@
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"example.org/conc/config"
+	"example.org/conc/internal/agent"
+	"example.org/conc/internal/sshconn"
+)
+
+// link is a node that was reached: the connection, and the agent on it.
+type link struct {
+	*agent.Client
+	conn *sshconn.Conn
+}
+
+// Err says why the link is gone; nil while it is up.
+func (l *link) Err() error {
+	select {
+	case <-l.conn.Done():
+		return l.conn.Err()
+	default:
+		return nil
+	}
+}
+
+// Close says goodbye to the agent and ends the connection.
+func (l *link) Close() error {
+	return errors.Join(l.Client.Close(), l.conn.Close())
+}
+
+// connect dials a node and starts the agent there.
+func (p *program) connect(ctx context.Context, t sshconn.Target, node *config.Node, o agent.Options) (*link, error) {
+	conn, err := sshconn.Dial(ctx, t, p.sshOptions(node))
+	if err != nil {
+		return nil, err
+	}
+	o.Program = p.agentProgram()
+	o.Node = node
+	o.Executable = p.env.Executable
+	o.AgentDir = node.Get("agent.dir")
+	client, err := agent.Start(ctx, transport(conn), o)
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return &link{Client: client, conn: conn}, nil
+}
+
+// target finds where a node is.
+func (p *program) target(f *config.File, node *config.Node) (sshconn.Target, error) {
+	return sshconn.Resolve(node, f.Node, p.sshOptions(node))
+}
+
+func (p *program) sshOptions(node *config.Node) sshconn.Options {
+	return sshconn.Options{
+		Home:    p.env.Home,
+		Getenv:  p.env.Getenv,
+		Prompt:  p.prompt,
+		Warn:    p.warn,
+		Connect: node.Duration("timeout.connect"),
+	}
+}

@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"example.org/conc/bundle"
+	"example.org/conc/internal/agent"
+	"example.org/conc/internal/ui"
+	"example.org/conc/jobs"
+)
+
+func (p *program) unlockCmd() *cobra.Command {
+	var run string
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "unlock NODE --id RUN",
+		Short: "Give up an open bundle: move it aside, by hand",
+		Long: `Move the open bundle of run RUN on NODE aside, so that the next deploy can open
+its own. Nothing is deleted: the old bundle stays beside it under another name.
+It is refused while that run's agent is still working on the node.
+
+The run is named, as the BLOCKED screen shows it, so that a bundle that someone
+else has opened meanwhile is never moved.`,
+		Example:           `  conc unlock web1 --id W9QZ3XJ4`,
+		Args:              exactly(1),
+		ValidArgsFunction: p.completeNodes,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.unlock(cmd.Context(), args[0], run, yes)
+		},
+	}
+	cmd.Flags().StringVar(&run, "id", "", "the `RUN` that holds the node, short or whole")
+	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return cmd
+}
+
+func (p *program) unlock(ctx context.Context, name, run string, yes bool) error {
+	if run == "" {
+		return usageError{err: errors.New("unlock needs --id: the run that holds the node"),
+			hint: "a deploy that is BLOCKED shows it"}
+	}
+	f, node, err := p.node(name)
+	if err != nil {
+		return err
+	}
+	target, err := p.target(f, node)
+	if err != nil {
+		return err
+	}
+	here := p.localBundle(task{node: node, target: target})
+	l, err := p.connect(ctx, target, node, agent.Options{})
+	if err != nil {
+		return err
+	}
+	defer l.Close() //nolint:errcheck // what was asked for is done or refused by then
+
+	held, err := l.Held(ctx)
+	if err != nil {
+		return err
+	}
+	if held == nil {
+		aside, err := p.unlockHere(here, run)
+		if err != nil {
+			return err
+		}
+		if aside == "" {
+			return jobs.Blockedf("%s is not held: nothing to unlock", node.Name())
+		}
+		fmt.Fprintf(p.streams.Out, "%s was not held. The bundle on this workstation was moved to %s\n", node.Name(), ui.Escape(aside))
+		return nil
+	}
+	fmt.Fprintf(p.streams.Err, "%s\n", ui.Escape(held.Error()))
+	if !yes {
+		switch ok, err := p.confirm(ctx, "Move it aside?"); {
+		case errors.Is(err, errNobody):
+			return jobs.Blockedf("there is no terminal to ask on").WithHint("add -y to unlock without being asked")
+		case err != nil:
+			return err
+		case !ok:
+			return jobs.Stoppedf("nothing was changed")
+		}
+	}
+	aside, err := l.Unlock(ctx, run)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.streams.Out, "OK  %s is free. The old bundle is now %s\n", node.Name(), ui.Escape(aside))
+	if aside, err = p.unlockHere(here, run); aside != "" {
+		fmt.Fprintf(p.streams.Out, "    The one on this workstation is now %s\n", ui.Escape(aside))
+	}
+	return err
+}
+
+// unlockHere moves the same run's bundle on this workstation aside, if there is
+// one, and gives its new path.
+func (p *program) unlockHere(dir, run string) (string, error) {
+	o, err := bundle.ReadOwner(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", nil
+	case err != nil:
+		return "", err
+	case o == nil || (o.Run != run && bundle.Short(o.Run) != run):
+		return "", nil
+	}
+	return bundle.SetAside(dir, o.Run)
+}

@@ -1,0 +1,223 @@
+package runner
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"example.org/conc/bundle"
+	"example.org/conc/jobs"
+)
+
+// Remote is the node's end of a run: connected, and configured with the plan.
+type Remote interface {
+	bundle.Far
+	// RunSteps runs the steps from..to as one stretch and stops at the first
+	// that is not OK. Its error is about the conversation, never about a step.
+	RunSteps(ctx context.Context, from, to int, sink jobs.Sink) error
+	Stop() error   // start no further step
+	Cancel() error // end the running step
+	Err() error    // why the link is gone; nil while it is up
+	Close() error
+}
+
+// Recorder keeps a journal of steps; *Journal is one.
+type Recorder interface {
+	Begin(step int, name string) error
+	End(r jobs.Result) error
+	Close() error
+}
+
+// Runner takes one node through a range of its plan.
+type Runner struct {
+	Run      string // ULID
+	Plan     *jobs.Plan
+	From, To int      // step numbers; 0 is the first and the last
+	Target   string   // user@host:port, for the events
+	SSH      []string // arguments for the user's own ssh program
+	Bundle   string   // the node's bundle as deploy.ini names it, relative to the home
+
+	Env       jobs.Env // of local steps; Step, Out, Progress and Far are filled in
+	Connect   func(ctx context.Context) (Remote, error)
+	Sink      Sink
+	Interrupt *Interrupt    // nil: nobody interrupts
+	Journal   Recorder      // of the local steps; nil: none is kept
+	LockWait  time.Duration // how long to wait for a bundle that is held
+
+	remote  Remote
+	outcome Outcome
+	open    map[jobs.Host]bool // bundles that this run opened and has not closed
+}
+
+// lockPoll is how often a held bundle is looked at again under LockWait.
+const lockPoll = 2 * time.Second
+
+// Do runs the steps and reports them. It returns when nothing of the run is
+// going on in this process any more.
+func (r *Runner) Do(ctx context.Context) *Outcome {
+	start := time.Now()
+	if r.From == 0 {
+		r.From = 1
+	}
+	if r.To == 0 {
+		r.To = len(r.Plan.Steps)
+	}
+	if r.Interrupt == nil {
+		r.Interrupt = NewInterrupt()
+	}
+	r.open = map[jobs.Host]bool{}
+	r.outcome = Outcome{Node: r.Plan.Node.Name(), Status: jobs.OK, SSH: r.SSH, BundleName: r.Bundle}
+	r.emit(Event{Type: NodeStart})
+
+	if err := r.prepare(ctx); err != nil {
+		r.refuse(err)
+	} else if err := r.connect(ctx); err != nil {
+		r.refuse(err)
+	} else {
+		r.loop(ctx)
+	}
+	if r.remote != nil {
+		if err := r.remote.Close(); err != nil && r.outcome.Status == jobs.OK {
+			r.emit(Event{Type: Note, Text: "closing the connection: " + err.Error()})
+		}
+	}
+	r.outcome.Open = r.open[jobs.Remote]
+	r.outcome.NotStarted = r.To - r.From + 1 - len(r.outcome.Results)
+	r.outcome.Took = time.Since(start)
+	out := r.outcome
+	r.emit(Event{Type: NodeEnd, Outcome: &out, Held: out.Held})
+	return &out
+}
+
+// Refuse reports a run that cannot even begin.
+func (r *Runner) Refuse(err error) *Outcome {
+	r.Connect = func(context.Context) (Remote, error) { return nil, err }
+	return r.Do(context.Background())
+}
+
+// prepare asks the local ops for what they miss, before anything is changed.
+// What an earlier local step may still make is not asked for.
+func (r *Runner) prepare(ctx context.Context) error {
+	for _, s := range r.steps() {
+		if s.Host != jobs.Local {
+			continue
+		}
+		if p, ok := s.Op.(jobs.Preparer); ok {
+			env := r.Env
+			env.Step = s.N
+			if err := p.Prepare(ctx, &env); err != nil {
+				r.outcome.Stopped = s.N
+				return fmt.Errorf("step %d %s: %w", s.N, s.Name, err)
+			}
+		}
+		if _, ok := s.Op.(jobs.Inert); !ok {
+			break
+		}
+	}
+	return nil
+}
+
+// connect reaches the node. A first Ctrl-C ends it: no step is running yet.
+func (r *Runner) connect(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	done := make(chan struct{})
+	go func() {
+		select {
+		case <-r.Interrupt.Stop():
+			cancel()
+		case <-done:
+		}
+	}()
+	remote, err := r.Connect(ctx)
+	close(done)
+	if err != nil {
+		if r.Interrupt.Raised() {
+			return jobs.Stoppedf("interrupted before the first step")
+		}
+		return err
+	}
+	r.remote = remote
+	r.emit(Event{Type: Connected})
+	return nil
+}
+
+// refuse ends the node's run before its first step.
+func (r *Runner) refuse(err error) {
+	var held *bundle.HeldError
+	r.outcome.Err = err
+	switch {
+	case errors.As(err, &held):
+		r.outcome.Status, r.outcome.Held = jobs.Blocked, held
+	case jobs.StatusOf(err) == jobs.Failed:
+		// Nothing ran that could have said no.
+		r.outcome.Status = jobs.Errored
+	default:
+		r.outcome.Status = jobs.StatusOf(err)
+	}
+}
+
+func (r *Runner) steps() []jobs.Step { return r.Plan.Steps[r.From-1 : r.To] }
+
+// loop goes from stretch to stretch: one local step, or all the remote steps
+// up to the next local one.
+func (r *Runner) loop(ctx context.Context) {
+	for n := r.From; n <= r.To; {
+		if r.Interrupt.Raised() {
+			r.stop(n)
+			return
+		}
+		end := n
+		if r.Plan.Steps[n-1].Host == jobs.Remote {
+			for end < r.To && r.Plan.Steps[end].Host == jobs.Remote {
+				end++
+			}
+			r.stretch(ctx, n, end)
+		} else {
+			r.local(ctx, r.Plan.Steps[n-1])
+		}
+		if r.outcome.Status != jobs.OK {
+			return
+		}
+		n = end + 1
+	}
+}
+
+// stop ends the run because the operator said so, before step n.
+func (r *Runner) stop(n int) {
+	r.outcome.Status = jobs.Stopped
+	r.outcome.Stopped = n
+	r.outcome.Err = jobs.Stoppedf("interrupted before step %d %s", n, r.Plan.Steps[n-1].Name)
+}
+
+// end takes a step's result in.
+func (r *Runner) end(res jobs.Result) {
+	s := r.Plan.Steps[res.Step-1]
+	r.outcome.Results = append(r.outcome.Results, res)
+	if res.Status == jobs.OK {
+		r.outcome.Done++
+		switch s.Op.(type) {
+		case jobs.OpenBundle:
+			r.open[s.Host] = true
+		case jobs.CloseBundle:
+			delete(r.open, s.Host)
+		}
+	} else {
+		r.outcome.Status = res.Status
+		r.outcome.Stopped = res.Step
+		if b, ok := s.Op.(jobs.ByHander); ok {
+			r.outcome.ByHand = b.ByHand(r.Plan.Node)
+		}
+		r.outcome.Held = held(res)
+	}
+	r.emit(Event{Type: StepEnd, Step: s, Result: res, Held: r.outcome.Held})
+}
+
+func (r *Runner) emit(e Event) {
+	e.Time = time.Now()
+	e.Run = r.Run
+	e.Node = r.Plan.Node.Name()
+	e.Plan, e.From, e.To, e.Target = r.Plan, r.From, r.To, r.Target
+	r.Sink(e)
+}
