@@ -81,6 +81,7 @@ func newClient(t Transport, proc Proc, o Options, nonce string) *Client {
 			// The reader will say why, with more to tell.
 			c.waitThen(func() { c.fail(err) })
 		}
+		_ = proc.Stdin().Close()
 	})
 	c.work.Go(c.watch)
 	go func() {

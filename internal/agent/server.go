@@ -145,7 +145,7 @@ func (se *session) read(in io.Reader, frames chan<- inbound) {
 		case <-se.ctx.Done():
 			return
 		}
-		if err != nil {
+		if err != nil || f.kind == kindBye {
 			return
 		}
 	}
@@ -201,11 +201,11 @@ func (se *session) talk(out io.Writer, frames <-chan inbound, wrote chan<- error
 			return err
 		case s := <-signals:
 			if s == syscall.SIGHUP {
-				return errHangup
+				return se.refuse(errHangup)
 			}
 		case <-tick.C:
 			if d := silent(&se.heard); d > p.silence {
-				return fmt.Errorf("nothing heard for %s", d.Round(time.Second))
+				return se.refuse(fmt.Errorf("the agent heard nothing for %s", d.Round(time.Second)))
 			}
 			if se.writing {
 				se.out.push(frame{kind: kindPing})

@@ -48,7 +48,8 @@ func (t *hashTable) of(file string) (string, error) {
 // choose asks the node for its platform, and finds the program for that. first
 // is why its own program was not started.
 func (l *launch) choose(ctx context.Context, first error) (build, error) {
-	out, text, status, err := l.output(ctx, "uname -s -m")
+	// The first word ends what an rc file may have left on the line.
+	out, text, status, err := l.output(ctx, "echo; uname -s -m")
 	if err != nil {
 		return build{}, err
 	}
