@@ -45,7 +45,6 @@ func check(e *entry, text string) *Problem {
 // precedence: --set, itself, its groups (the last named first), DEFAULT, built in.
 func (p *parser) link() {
 	f := p.file
-	told := map[Origin]bool{}
 	for _, name := range f.nodes.names {
 		n := f.nodes.sections[name]
 		n.layers = []*layer{f.set, n.keys}
@@ -55,8 +54,7 @@ func (p *parser) link() {
 		}
 		if e != nil {
 			groups, problem := f.groupsOf(e)
-			if problem != nil && !told[e.origin] {
-				told[e.origin] = true
+			if problem != nil {
 				p.complain(e.origin, *problem)
 			}
 			for _, g := range slices.Backward(groups) {
@@ -99,10 +97,7 @@ const maxSpent = 64 << 20
 // nodes inherit is complained about once.
 func (p *parser) checkLate() {
 	f := p.file
-	told := map[Origin]bool{}
-	for _, problem := range p.problems {
-		told[problem.Origin] = true
-	}
+	told := map[Origin]bool{} // of --set, which has no lines, one complaint too
 	spent := 0
 	for _, name := range f.nodes.names {
 		n := f.nodes.sections[name]

@@ -32,7 +32,7 @@ func Load(path string, opts Options) (*File, error) {
 // Parse is Load for bytes that are already at hand; path is only for messages.
 // All that is wrong with them is told at once, in the order of the lines.
 func Parse(path string, data []byte, opts Options) (*File, error) {
-	p := &parser{file: &File{Path: path}}
+	p := &parser{file: &File{Path: path}, told: map[int]bool{}, typos: map[string][]string{}}
 	p.parse(data, opts)
 	if len(p.problems) > 0 {
 		return nil, p.problems.inOrder()

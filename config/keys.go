@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ type known struct {
 	key     string
 	builtIn string             // its value when nobody gives one; "" is none
 	check   func(string) error // of a value, substituted; nil: any will do
+	edits   int                // how far a key may be from it to be taken for a typo; 0: by its length
 }
 
 // knownKeys are all of them, in the order of the manual.
@@ -22,7 +24,7 @@ var knownKeys = []known{
 	{key: "sshd.port", builtIn: "22", check: checkPort},
 	{key: "sshd.hostkey", check: checkHostKey},
 	{key: "sshd.jump", check: checkJump},
-	{key: "op_key", check: checkOpKey},
+	{key: "op_key", check: checkOpKey, edits: 1}, // an api_key is no slip
 	{key: "bundle", builtIn: "conc-bundle", check: checkBundle},
 	{key: "venv", check: checkVenv},
 	{key: "jobs", check: checkListName},
@@ -77,7 +79,7 @@ func typo(key string) []string {
 	space := key[:strings.LastIndexByte(key, '.')+1]
 	for _, k := range knownKeys {
 		name, ok := strings.CutPrefix(k.key, space)
-		limit := editLimit(k.key)
+		limit := cmp.Or(k.edits, editLimit(k.key))
 		if ok && space != "" {
 			limit = editLimit(name)
 		}

@@ -88,7 +88,7 @@ func suggest(word string, candidates []string) string {
 	if len(candidates) == 0 || len(candidates) > maxListed {
 		return ""
 	}
-	return "there is " + list(candidates, ", ")
+	return "choose from " + list(candidates, ", ")
 }
 
 func list(names []string, sep string) string {

@@ -14,16 +14,24 @@ type parser struct {
 	file     *File
 	problems Problems
 	warnings Problems
+	told     map[int]bool        // the lines in problems
 	typos    map[string][]string // what typo said of a key; a fleet has few
 }
 
 // refuse complains about a line of the file; 0 is the file as a whole.
 func (p *parser) refuse(line int, reason, hint string) {
-	p.problems = append(p.problems, Problem{Origin: Origin{File: p.file.Path, Line: line}, Reason: reason, Hint: hint})
+	p.complain(Origin{File: p.file.Path, Line: line}, Problem{Reason: reason, Hint: hint})
 }
 
-// complain is refuse for a place that is known better.
+// complain keeps a complaint, one for each line: what is wrong first is what to
+// mend first.
 func (p *parser) complain(at Origin, problem Problem) {
+	if at.Line > 0 {
+		if p.told[at.Line] {
+			return
+		}
+		p.told[at.Line] = true
+	}
 	problem.Origin = at
 	p.problems = append(p.problems, problem)
 }
@@ -34,13 +42,13 @@ func (p *parser) parse(data []byte, opts Options) {
 		p.refuse(line, reason, "")
 		return
 	}
-	p.setLayer(opts.Set)
 	sections, rest := p.index(data)
 	whole := len(p.problems) == 0 // nothing is missing, so that a name that is not there was never written
 	if err := values(sections, bytes.Clone(rest)); err != nil {
 		p.refuse(0, "the file is not understood: "+printable(err.Error()), "")
 		return
 	}
+	p.setLayer(opts.Set)
 	p.file.builtIns, p.file.defaults = builtInLayer(), &layer{}
 	first := map[string]int{} // line of a section, by its title in lower case
 	for _, s := range sections {
@@ -83,7 +91,6 @@ func (p *parser) section(in *indexed) {
 		value, problem := plain(k.value)
 		if problem != nil {
 			p.complain(at, named(folded, *problem))
-			continue
 		}
 		p.entry(s.keys, folded, value, at)
 	}
@@ -150,6 +157,7 @@ func (p *parser) entry(l *layer, key, value string, at Origin) {
 			problem = check(e, literal(e.parts))
 		}
 	}
+	l.add(e) // a refused one too, so that a reference to it is not refused as well
 	if problem != nil {
 		p.complain(at, *problem)
 		return
@@ -157,7 +165,6 @@ func (p *parser) entry(l *layer, key, value string, at Origin) {
 	if passwordKey.MatchString(key) && !e.late && value != "" && !strings.HasPrefix(value, secretPrefix) {
 		p.warnings = append(p.warnings, Problem{Origin: at, Reason: key + ": this looks like a password, in a file", Hint: "write " + key + " = secret:NAME, and conc asks for it when it is needed"})
 	}
-	l.add(e)
 }
 
 // passwordKey tells the keys whose values look like no one else's business.
@@ -190,9 +197,6 @@ func named(key string, problem Problem) Problem {
 func (p *parser) typo(key string) []string {
 	meant, ok := p.typos[key]
 	if !ok {
-		if p.typos == nil {
-			p.typos = map[string][]string{}
-		}
 		meant = typo(key)
 		p.typos[key] = meant
 	}
