@@ -111,6 +111,9 @@ func (p *parser) checkLate() {
 			} else {
 				problem = check(e, v.text)
 			}
+			if at.BuiltIn() { // the node's name will not do for its sshd.ip
+				at = n.origin
+			}
 			if problem != nil && !told[at] {
 				told[at] = true
 				p.complain(at, *problem)

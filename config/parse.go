@@ -157,7 +157,9 @@ func (p *parser) entry(l *layer, key, value string, at Origin) {
 			problem = check(e, literal(e.parts))
 		}
 	}
-	l.add(e) // a refused one too, so that a reference to it is not refused as well
+	if key != "name" {
+		l.add(e) // a refused one too, so that a reference to it is not refused as well
+	}
 	if problem != nil {
 		p.complain(at, *problem)
 		return

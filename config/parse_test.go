@@ -37,6 +37,7 @@ func TestRefused(t *testing.T) {
 		{"slash in a node's name", "[node:../x]\n", []string{"d.ini:1:"}},
 		{"node without a name", "[node:]\n", []string{"d.ini:1:"}},
 		{"node called none", "[node:none]\n", []string{"d.ini:1:", "none"}},
+		{"name that is no host", "[node:büro]\n", []string{`d.ini:1: sshd.ip: "büro" is neither`}},
 		{"group called all", node + "[group:all]\n", []string{"d.ini:2:", "@all"}},
 		{"unknown section", node + "[nodes:x]\n", []string{"d.ini:2: unknown section [nodes:x]", "did you mean [node:x]?"}},
 		{"default", node + "[default]\n", []string{"d.ini:2:", "did you mean [DEFAULT]?"}},

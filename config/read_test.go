@@ -29,29 +29,24 @@ func TestLoadRefuses(t *testing.T) {
 	if err := syscall.Mkfifo(at("fifo"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	// The path of a socket is short by law: it is made from inside its folder.
-	sock, err := os.MkdirTemp("", "c")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(sock) })
-	l, err := net.Listen("unix", filepath.Join(sock, "s"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-
 	tests := []struct{ path, want string }{
 		{at("missing.ini"), "no such file or directory; name another file with -c"},
 		{dir, "is a directory"},
 		{at("fifo"), "is not a regular file"},
-		{filepath.Join(sock, "s"), "is not a regular file"},
 		{file("sparse.ini", 2<<30, 0o600), "is larger than 1 MiB"},
 		{file("one over.ini", maxFile+1, 0o600), "is larger than 1 MiB"},
 		{"/dev/zero", "is larger than 1 MiB"},
 		{"/dev/null", "no nodes defined"},
 		{at("missing.ini") + "/x", "no such file"},
 		{file("file", 0, 0o600) + "/x", "not a directory"},
+	}
+	if sock := at("s"); len(sock) < 100 { // a longer path is no name for a socket
+		l, err := net.Listen("unix", sock)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		tests = append(tests, struct{ path, want string }{sock, "is not a regular file"})
 	}
 	if os.Getuid() != 0 {
 		tests = append(tests, struct{ path, want string }{file("secret.ini", 1, 0), "permission denied"})
