@@ -160,6 +160,9 @@ func (d *dialer) hop(ctx context.Context, b *budget, via *ssh.Client, i int) (*h
 			l.succeeded()
 			return h, nil
 		}
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, errBudget) {
+			return nil, cause // the operator's wish, whatever it broke
+		}
 		more, err := keys.settle(err)
 		switch {
 		case more:

@@ -197,14 +197,14 @@ func (k *hostKeys) verify(t Target, key ssh.PublicKey, home string) error {
 		return errorf(ChangedKey, "have the host's certificate made anew", "%s: the host's certificate is not accepted: %w", t.label(), err)
 	}
 	var have []string
-	var file string
 	for _, w := range want {
 		have = append(have, fmt.Sprintf("%s at %s", show(w.Key), k.place(w)))
-		file, _, _ = strings.Cut(k.place(w), ":")
 	}
-	return errorf(ChangedKey,
-		fmt.Sprintf("someone may be reading along. If the node was made anew, and you compared the key there, remove the old one by hand:\nssh-keygen -R %q -f %s\nthen: conc trust %s", xknownhosts.Normalize(t.record()), file, t.name()),
-		"%s: THE HOST KEY HAS CHANGED: it shows %s, on record is %s", t.label(), shown, strings.Join(have, ", "))
+	hint := "someone may be reading along. If the node was made anew, and you compared the key there, remove the old one by hand:\n" + forget(t, k.place(want[0]))
+	if t.Node != "" {
+		hint += "\nthen: conc trust " + t.Node
+	}
+	return errorf(ChangedKey, hint, "%s: THE HOST KEY HAS CHANGED: it shows %s, on record is %s", t.label(), shown, strings.Join(have, ", "))
 }
 
 // name is what conc's commands call the target.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os/user"
 	"path/filepath"
 	"slices"
@@ -121,7 +122,8 @@ func (r *resolver) host(alias, account string, port int) (Target, error) {
 		}
 		return v
 	}
-	if name := get("HostName"); name != "" && err == nil {
+	// A name may be an alias of ~/.ssh/config; an address is where deploy.ini says.
+	if name := get("HostName"); name != "" && err == nil && !literal(alias) {
 		t.Host, err = expandTokens(name, map[byte]string{'h': alias, 'n': alias})
 	}
 	if t.Port == 0 {
@@ -228,6 +230,12 @@ func parseHop(s string) (account, host string, port int, err error) {
 		return "", "", 0, errors.New("no host in it")
 	}
 	return account, host, port, nil
+}
+
+// literal tells whether host is an address, and no name.
+func literal(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return err == nil
 }
 
 func parsePort(s string) (int, error) {

@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
+	"al.essio.dev/pkg/shellescape"
 	"github.com/google/renameio/v2"
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
@@ -21,7 +23,7 @@ type HostKey struct {
 	Fingerprint string // "SHA256:…"
 	Line        string // for known_hosts
 	State       State
-	Record      string // "file:line" of the key on record that it differs from, when there is one
+	Record      string // "file:line" of the key on record that it differs from; "" when there is none
 }
 
 // State is how a key compares with what is on record.
@@ -167,6 +169,18 @@ func Record(t Target, keys []HostKey, o Options) (string, error) {
 		return path, err
 	}
 	return path, renameio.WriteFile(path, text, 0o600, renameio.IgnoreUmask())
+}
+
+// Forget is the line by which a person removes what is on record of the target
+// where k's contradiction stands. conc never does.
+func (t Target) Forget(k HostKey) string { return forget(t, k.Record) }
+
+func forget(t Target, place string) string {
+	args := []string{"ssh-keygen", "-R", xknownhosts.Normalize(t.record())}
+	if i := strings.LastIndexByte(place, ':'); i > 0 {
+		args = append(args, "-f", place[:i])
+	}
+	return shellescape.QuoteCommand(args)
 }
 
 func hasLine(text []byte, line string) bool {

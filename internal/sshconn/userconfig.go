@@ -104,7 +104,10 @@ func (u *userConfig) parse(path string) (*ssh_config.Config, error) {
 	}
 	var cfg *ssh_config.Config
 	if err == nil {
-		if cfg, err = ssh_config.DecodeBytes(u.prepare(path, data)); err != nil {
+		if data, err = u.prepare(path, data); err != nil {
+			return nil, err
+		}
+		if cfg, err = ssh_config.DecodeBytes(data); err != nil {
 			return nil, fmt.Errorf("%s: %s", path, strings.TrimPrefix(err.Error(), "ssh_config: "))
 		}
 	}
@@ -113,7 +116,7 @@ func (u *userConfig) parse(path string) (*ssh_config.Config, error) {
 }
 
 // prepare rewrites the lines that the library does not take as ssh does.
-func (u *userConfig) prepare(path string, data []byte) []byte {
+func (u *userConfig) prepare(path string, data []byte) ([]byte, error) {
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	lines := strings.Split(string(data), "\n")
 	for i, line := range lines {
@@ -121,6 +124,9 @@ func (u *userConfig) prepare(path string, data []byte) []byte {
 		lines[i] = line
 		word, rest := cutWord(line)
 		switch {
+		case word == "" || word[0] == '#':
+		case rest == "":
+			return nil, fmt.Errorf("%s:%d: %q stands without a value", path, i+1, word)
 		case strings.EqualFold(word, "Include"):
 			lines[i] = includeKey + " " + rest
 		case strings.EqualFold(word, "Match"):
@@ -135,7 +141,7 @@ func (u *userConfig) prepare(path string, data []byte) []byte {
 			}
 		}
 	}
-	return []byte(strings.Join(lines, "\n"))
+	return []byte(strings.Join(lines, "\n")), nil
 }
 
 // cutWord splits a line after its keyword, which ends at a space or a "=".
