@@ -14,7 +14,7 @@ import (
 // makeKeys makes the operator's .ssh with a key pair in it.
 func (n *Node) makeKeys(sshDir string) (ssh.PublicKey, error) {
 	n.SSHDir = sshDir
-	n.KeyFile = filepath.Join(sshDir, "id_ed25519-"+OpKey)
+	n.KeyFile = filepath.Join(sshDir, "id_ed25519-"+n.OpKey)
 	n.KnownHosts = filepath.Join(sshDir, "known_hosts")
 	if err := os.MkdirAll(sshDir, 0o700); err != nil {
 		return nil, err
@@ -41,6 +41,9 @@ func (n *Node) makeKeys(sshDir string) (ssh.PublicKey, error) {
 // KnownHosts, and gives the line for authorized_keys. It is for a fixture that
 // brings a server of its own.
 func (n *Node) MakeKeys(sshDir string) (authorized []byte, err error) {
+	if n.OpKey == "" {
+		n.OpKey = OpKey
+	}
 	key, err := n.makeKeys(sshDir)
 	if err != nil {
 		return nil, err

@@ -21,13 +21,14 @@ import (
 	"time"
 )
 
-// OpKey is the op_key that finds the operator's key in SSHDir.
+// OpKey is the op_key of a node whose Options name none.
 const OpKey = "test"
 
 // Options of a node. The zero value works.
 type Options struct {
 	Dir         string // where home, keys and host key are made; "" is a new temporary directory, removed by Close
 	User        string // the account's name; "" is "deploy"
+	OpKey       string // op_key of the operator's key; "" is OpKey
 	Shell       string // login shell; "" is /bin/sh
 	RC          string // text of a rc file that the shell reads before every command, to be noisy with
 	NoSFTP      bool
@@ -45,8 +46,9 @@ type Node struct {
 	Host       string
 	Port       int
 	User       string
+	OpKey      string // op_key, to find KeyFile by
 	Home       string // the account's home on the "node"
-	SSHDir     string // a .ssh for the operator: id_ed25519-<op_key test>, known_hosts with the node's key
+	SSHDir     string // a .ssh for the operator: id_ed25519-<OpKey>, known_hosts with the node's key
 	KeyFile    string // the operator's private key, in SSHDir
 	KnownHosts string // the file in SSHDir
 	HostKey    string // "SHA256:…"
@@ -94,6 +96,9 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 	if err := os.MkdirAll(n.Home, 0o700); err != nil {
 		return nil, err
 	}
+	if n.OpKey = o.OpKey; n.OpKey == "" {
+		n.OpKey = OpKey
+	}
 	operator, err := n.makeKeys(filepath.Join(dir, ".ssh"))
 	if err != nil {
 		return nil, err
@@ -137,7 +142,7 @@ func (n *Node) Attrs() map[string]string {
 		"admin":     n.User,
 		"sshd.ip":   n.Host,
 		"sshd.port": strconv.Itoa(n.Port),
-		"op_key":    OpKey,
+		"op_key":    n.OpKey,
 		"bundle":    "test-bundle",
 	}
 }
