@@ -75,7 +75,7 @@ arguments, what it does on each host, and when it is BLOCKED or FAILED.`,
 func (p *program) showOp(e jobs.Entry) error {
 	text := strings.TrimSpace(e.Name+" "+e.Args) + "\n    " + e.Summary + "\n"
 	if e.Help != "" {
-		text += "\n" + strings.TrimSpace(e.Help) + "\n"
+		text += "\n" + strings.Join(ui.Wrap(e.Help, 80), "\n") + "\n"
 	}
 	if e.Example != "" {
 		text += "\nExample, in a [jobs:NAME] section:\n    " + e.Name + " = " + e.Example + "\n"

@@ -146,4 +146,4 @@ func (p *program) ui() *ui.Screen {
 	return p.sink
 }
 
-func (p *program) color(w any) bool { return ui.Color(p.flags.color, p.env.Getenv, w) }
+func (p *program) color(w any) bool { return ui.Color(string(p.flags.color), p.env.Getenv, w) }

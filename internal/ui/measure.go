@@ -51,6 +51,23 @@ func wrap(text string, width int) []string {
 	return lines
 }
 
+// Wrap breaks paragraphs, which empty lines part, into lines of at most width
+// columns. A paragraph with an indented line stays as it is.
+func Wrap(text string, width int) []string {
+	var lines []string
+	for i, par := range strings.Split(strings.TrimSpace(text), "\n\n") {
+		if i > 0 {
+			lines = append(lines, "")
+		}
+		if strings.Contains("\n"+par, "\n ") || strings.Contains("\n"+par, "\n\t") {
+			lines = append(lines, strings.Split(par, "\n")...)
+			continue
+		}
+		lines = append(lines, wrap(strings.ReplaceAll(par, "\n", " "), width)...)
+	}
+	return lines
+}
+
 // took writes a time span in at most five columns: 0.1s, 41.6s, 2m05s, 1h02m.
 func took(d time.Duration) string {
 	switch {
