@@ -71,11 +71,17 @@ func TestOddPeers(t *testing.T) {
 				}
 			}
 		}, []string{`not an SSH server`}},
-		"nothing":             {swallow, []string{"says nothing"}},
-		"hangs up":            {func(net.Conn) {}, []string{"closed the connection at once", "MaxStartups"}},
-		"turned away":         {func(c net.Conn) { _, _ = io.WriteString(c, "Exceeded MaxStartups\r\n"); time.Sleep(10 * time.Millisecond) }, []string{"Exceeded MaxStartups"}},
-		"SSH and no more":     {func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-OpenSSH_9.2\r\n"); swallow(c) }, []string{"within 1s", "timeout.connect"}},
-		"SSH of another kind": {func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-x\r\n\x00\x00\x00\x0c\x0a\x15 \x1b[2J     \x00\x00"); swallow(c) }, nil},
+		"nothing":  {swallow, []string{"says nothing"}},
+		"hangs up": {func(net.Conn) {}, []string{"closed the connection at once", "MaxStartups"}},
+		"turned away": {func(c net.Conn) {
+			_, _ = io.WriteString(c, "Exceeded MaxStartups\r\n")
+			time.Sleep(10 * time.Millisecond)
+		}, []string{"Exceeded MaxStartups"}},
+		"SSH and no more": {func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-OpenSSH_9.2\r\n"); swallow(c) }, []string{"within 1s", "timeout.connect"}},
+		"SSH of another kind": {func(c net.Conn) {
+			_, _ = io.WriteString(c, "SSH-2.0-x\r\n\x00\x00\x00\x0c\x0a\x15 \x1b[2J     \x00\x00")
+			swallow(c)
+		}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

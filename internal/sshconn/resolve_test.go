@@ -46,7 +46,7 @@ func TestResolve(t *testing.T) {
 			want:  Target{Node: "web1", User: "ann", Host: "web1", Port: 22},
 		},
 		"filled in": {
-			file: "Host web\r\n  HostName %h.example\r\n  User ops\r\n  Port 2022\r\n  IdentityFile ~/.ssh/id_%r_%p\r\n  IdentityFile %d/k\r\n  CertificateFile ~/c.pub\r\n  UserKnownHostsFile ~/kh \"/a b\"\r\n  IdentitiesOnly yes\r\nHost other\r\n  User wrong\r\n",
+			file:  "Host web\r\n  HostName %h.example\r\n  User ops\r\n  Port 2022\r\n  IdentityFile ~/.ssh/id_%r_%p\r\n  IdentityFile %d/k\r\n  CertificateFile ~/c.pub\r\n  UserKnownHostsFile ~/kh \"/a b\"\r\n  IdentitiesOnly yes\r\nHost other\r\n  User wrong\r\n",
 			nodes: map[string]attrs{"web1": {"sshd.ip": "web"}},
 			want: Target{Node: "web1", User: "ops", Host: "web.example", Port: 2022, Only: true,
 				Files: []string{in("id_ops_2022"), filepath.Join(home, "k")}, Certs: []string{filepath.Join(home, "c.pub")},
@@ -147,7 +147,7 @@ func TestBuiltInDoesNotWin(t *testing.T) {
 	home := t.TempDir()
 	write(t, filepath.Join(home, ".ssh", "config"), "Host 192.0.2.7\n Port 2022\n User ops\n")
 	for text, want := range map[string]string{
-		"[node:web1]\nsshd.ip = 192.0.2.7\n":                             "ops@192.0.2.7:2022",
+		"[node:web1]\nsshd.ip = 192.0.2.7\n":                              "ops@192.0.2.7:2022",
 		"[node:web1]\nsshd.ip = 192.0.2.7\nsshd.port = 22\nadmin = own\n": "own@192.0.2.7:22",
 	} {
 		f, err := config.Parse("deploy.ini", []byte(text), config.Options{})
