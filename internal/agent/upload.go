@@ -146,6 +146,8 @@ func (l *launch) upload(ctx context.Context, b build) error {
 	_, _ = rand.Read(random)
 	temp := path.Join(home, binDir, uploadPrefix+hex.EncodeToString(random))
 	if err := l.send(client, f, temp); err != nil {
+		// A server calls a full disk just a failure: look before the partial file goes.
+		err = orFull(client, path.Join(home, binDir), err)
 		_ = client.Remove(temp)
 		return fail("writing ~/"+binDir, err, "is there room? df -h ~")
 	}
@@ -162,6 +164,14 @@ func (l *launch) upload(ctx context.Context, b build) error {
 		return fail("renaming", err, "")
 	}
 	return nil
+}
+
+// orFull says that the disk is full, when it is, instead of err.
+func orFull(client *sftp.Client, dir string, err error) error {
+	if fs, e := client.StatVFS(dir); e == nil && fs.FreeSpace() < 256<<10 {
+		return errors.New("no space left on device")
+	}
+	return err
 }
 
 func makeDir(client *sftp.Client, dir string) error {
