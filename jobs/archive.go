@@ -36,16 +36,21 @@ func untarEntry() Entry {
 		Name:    "untar",
 		Args:    "ARCHIVE [to=DIR] [strip=N] [max=SIZE] [replace]",
 		Summary: "unpack a tar archive",
-		Help: `Unpacks the one archive that the pattern ARCHIVE matches: tar, alone or packed by gzip, bzip2, xz or zstd, as its
-content tells. On the node a relative ARCHIVE is in the bundle. Its members land in the bundle, or in to=DIR, which is
-made. strip=1 drops the first part of their names. Permission bits and times are kept, owners are not.
+		Help: `Unpacks the one archive that the pattern ARCHIVE matches: tar, alone or packed
+by gzip, bzip2, xz or zstd, as its content tells. On the node a relative ARCHIVE
+is in the bundle. Its members land in the bundle, or in to=DIR, which is made.
+strip=1 drops the first part of their names. Permission bits and times are kept,
+owners are not.
 
-It is unpacked beside its place and renamed there once it is whole and its checksum is right: top-level name by
-top-level name in a directory that is there, in one step in a new one. With replace, what had one of these names goes.
+It is unpacked beside its place and renamed there once it is whole and its
+checksum is right: top-level name by top-level name in a directory that is
+there, in one step in a new one. With replace, what had one of these names goes.
 
-BLOCKED: the pattern matches none or several, or a name is taken already: nothing is changed.
-FAILED, with nothing at the destination: not a tar archive, truncated, damaged, over max=10GiB or a million members,
-or hostile: a name or a link that leads outside, a setuid file, a device, a FIFO. ERROR: the disk is full.`,
+BLOCKED: the pattern matches none or several, or a name is taken already:
+nothing is changed. FAILED, with nothing at the destination: not a tar archive,
+truncated, damaged, over max=10GiB or a million members, or hostile: a name or a
+link that leads outside, a setuid file, a device, a FIFO. ERROR: the disk is
+full.`,
 		Example: "remote untar shop-*.tar.gz to=shop/releases/1.4.2 strip=1",
 		Parse: func(args []string) (Op, error) {
 			args, opts, err := options(args, "to=", "strip=", "max=", "replace")

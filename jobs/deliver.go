@@ -24,17 +24,23 @@ func deliverEntry() Entry {
 		Name:    "deliver",
 		Args:    "SOURCE... [to=DIR]",
 		Summary: "bring files to the node",
-		Help: `Sends files from the workstation to the node's bundle, under their own names. SOURCE is a file, a directory (its
-files, with their paths below it) or a pattern; ** matches any number of directories. A relative SOURCE starts at
-deploy.ini's folder. to=DIR is below the bundle when it is relative; ~/DIR and /DIR are elsewhere on the node.
+		Help: `Sends files from the workstation to the node's bundle, under their own names.
+SOURCE is a file, a directory (its files, with their paths below it) or a
+pattern; ** matches any number of directories. A relative SOURCE starts at
+deploy.ini's folder. to=DIR is below the bundle when it is relative; ~/DIR and
+/DIR are elsewhere on the node.
 
-The node is told sizes and hashes first, and gets only what it does not have. Files travel under temporary names, are
-hashed and synced there, and renamed last: a destination is always the old file or the new one, whole. A link among the
-sources is followed, unless it leads out of the SOURCE directory that it is in. Empty directories are not sent.
+The node is told sizes and hashes first, and gets only what it does not have.
+Files travel under temporary names, are hashed and synced there, and renamed
+last: a destination is always the old file or the new one, whole. A link among
+the sources is followed, unless it leads out of the SOURCE directory that it is
+in. Empty directories are not sent.
 
-On the workstation only. BLOCKED: a pattern matches nothing. FAILED: something that is no file is in a destination's
-place. ERROR: a source is missing, unreadable or not a regular file, it changed while it was sent, the node's disk is
-full, or the connection was lost: the old files are whole. Sources are looked at before the lock is taken.`,
+On the workstation only. BLOCKED: a pattern matches nothing. FAILED: something
+that is no file is in a destination's place. ERROR: a source is missing,
+unreadable or not a regular file, it changed while it was sent, the node's disk
+is full, or the connection was lost: the old files are whole. Sources are looked
+at before the lock is taken.`,
 		Example: "local deliver dist/*.tar.gz",
 		Parse: func(args []string) (Op, error) {
 			args, opts, err := options(args, "to=")

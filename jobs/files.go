@@ -25,9 +25,10 @@ func mkdirEntry() Entry {
 		Name:    "mkdir",
 		Args:    "PATH [mode=0755]",
 		Summary: "make a directory and its parents",
-		Help: `Makes the directory PATH, and its parents, on the step's host. A relative PATH starts at the home on the node,
-at deploy.ini's folder on the workstation; bundle:x is inside the bundle. A directory that is there already is OK;
-with mode= it is given that mode.
+		Help: `Makes the directory PATH, and its parents, on the step's host. A relative PATH
+starts at the home on the node, at deploy.ini's folder on the workstation;
+bundle:x is inside the bundle. A directory that is there already is OK; with
+mode= it is given that mode.
 
 FAILED: a file is in the way, or the account may not write there.`,
 		Example: "remote mkdir shop/releases mode=0750",
@@ -103,11 +104,13 @@ func symlinkEntry() Entry {
 		Name:    "symlink",
 		Args:    "TARGET LINK",
 		Summary: "switch a symbolic link atomically",
-		Help: `Makes LINK point to TARGET, on the step's host; a LINK that is there is switched in one step. A relative TARGET is
-kept as written: it starts at LINK's directory, as for ln -s. The previous target is told on the step's line.
+		Help: `Makes LINK point to TARGET, on the step's host; a LINK that is there is switched
+in one step. A relative TARGET is kept as written: it starts at LINK's
+directory, as for ln -s. The previous target is told on the step's line.
 
-BLOCKED: LINK is a file or a directory and no link, or TARGET is not there: nothing is changed.
-FAILED: LINK's directory is missing, or the account may not write there.`,
+BLOCKED: LINK is a file or a directory and no link, or TARGET is not there:
+nothing is changed. FAILED: LINK's directory is missing, or the account may not
+write there.`,
 		Example: "remote symlink releases/1.4.2 shop/current",
 		Parse: func(args []string) (Op, error) {
 			if err := want(args, "TARGET LINK", 2, 2); err != nil {
@@ -203,12 +206,13 @@ func removeEntry() Entry {
 		Name:    "remove",
 		Args:    "PATH...",
 		Summary: "remove files and directories",
-		Help: `Removes each PATH, a directory with all that is in it, on the step's host. What is removed is moved aside first, so
-that it is never half there under its own name. A link is removed, not what it points to. A PATH that is not there is OK.
+		Help: `Removes each PATH, a directory with all that is in it, on the step's host. What
+is removed is moved aside first, so that it is never half there under its own
+name. A link is removed, not what it points to. A PATH that is not there is OK.
 Patterns are refused; to prune old releases see keep.
 
-BLOCKED: PATH is, or holds, the home, the bundle, ~/.conc or deploy.ini's folder: none of the paths is touched.
-FAILED: the account may not remove it.`,
+BLOCKED: PATH is, or holds, the home, the bundle, ~/.conc or deploy.ini's
+folder: none of the paths is touched. FAILED: the account may not remove it.`,
 		Example: "remote remove shop/cache",
 		Parse: func(args []string) (Op, error) {
 			if err := want(args, "PATH...", 1, -1); err != nil {

@@ -28,13 +28,16 @@ func keepEntry() Entry {
 		Name:    "keep",
 		Args:    "PATTERN N [except=LINK]",
 		Summary: "keep the newest releases and remove the others",
-		Help: `Of the files or directories that PATTERN matches, keeps the N newest by the versions in their names (1.10 is newer
-than 1.9, 1.4.0 newer than 1.4.0-rc1; times do not count) and removes the others, oldest first. On the node a relative
-PATTERN starts at the home. What a symbolic link in the same directory or in the one above points to, or into, always
-stays, and so does what except=LINK points to: the release in use is never removed. Put it last in the list.
+		Help: `Of the files or directories that PATTERN matches, keeps the N newest by the
+versions in their names (1.10 is newer than 1.9, 1.4.0 newer than 1.4.0-rc1;
+times do not count) and removes the others, oldest first. On the node a relative
+PATTERN starts at the home. What a symbolic link in the same directory or in the
+one above points to, or into, always stays, and so does what except=LINK points
+to: the release in use is never removed. Put it last in the list.
 
-BLOCKED: one of the others is or holds the home, the bundle, ~/.conc or deploy.ini's folder, or LINK is there and no
-link: nothing is removed. FAILED: the account may not remove it.`,
+BLOCKED: one of the others is or holds the home, the bundle, ~/.conc or
+deploy.ini's folder, or LINK is there and no link: nothing is removed. FAILED:
+the account may not remove it.`,
 		Example: "remote keep shop/releases/* 5 except=shop/current",
 		Parse: func(args []string) (Op, error) {
 			args, opts, err := options(args, "except=")

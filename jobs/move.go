@@ -25,11 +25,14 @@ func moveEntry() Entry {
 		Name:    "move",
 		Args:    "FROM TO [replace]",
 		Summary: "rename a file or a directory",
-		Help: `Renames FROM to TO, its exact new path, on the step's host. Onto another file system it is copied to a hidden name
-beside TO, synced, renamed, and then removed at FROM. With replace, what was at TO is moved aside first and deleted last.
+		Help: `Renames FROM to TO, its exact new path, on the step's host. Onto another file
+system it is copied to a hidden name beside TO, synced, renamed, and then
+removed at FROM. With replace, what was at TO is moved aside first and deleted
+last.
 
-BLOCKED: TO is there and replace is not given, FROM is not there, or FROM or TO is or holds the home, the bundle,
-~/.conc or deploy.ini's folder: nothing is changed. FAILED: TO's directory is missing, or the account may not write there.
+BLOCKED: TO is there and replace is not given, FROM is not there, or FROM or TO
+is or holds the home, the bundle, ~/.conc or deploy.ini's folder: nothing is
+changed. FAILED: TO's directory is missing, or the account may not write there.
 ERROR: the disk is full.`,
 		Example: "remote move shop/config.new shop/config replace",
 		Parse: func(args []string) (Op, error) {

@@ -28,12 +28,13 @@ func putEntry() Entry {
 		Name:    "put",
 		Args:    "SOURCE DESTINATION [mode=0644]",
 		Summary: "bring one file to an exact path on the node",
-		Help: `Sends one file of the workstation to DESTINATION on the node, as deliver does: temporary name, hash, rename. SOURCE
-may be a pattern that matches one file. A relative DESTINATION starts at the home, bundle:x is inside the bundle; its
+		Help: `Sends one file of the workstation to DESTINATION on the node, as deliver does:
+temporary name, hash, rename. SOURCE may be a pattern that matches one file. A
+relative DESTINATION starts at the home, bundle:x is inside the bundle; its
 directory is made. The mode is the source's own unless it is given.
 
-On the workstation only. BLOCKED: a pattern matches no file, or several. FAILED: a directory is in DESTINATION's place.
-ERROR: as for deliver.`,
+On the workstation only. BLOCKED: a pattern matches no file, or several. FAILED:
+a directory is in DESTINATION's place. ERROR: as for deliver.`,
 		Example: "local put build/shop.service .config/systemd/user/shop.service",
 		Parse: func(args []string) (Op, error) {
 			args, opts, err := options(args, "mode=")
@@ -131,12 +132,14 @@ func fetchEntry() Entry {
 		Name:    "fetch",
 		Args:    "SOURCE DESTINATION",
 		Summary: "bring one file of the node to the workstation",
-		Help: `Copies one file of the node to DESTINATION on the workstation: to a temporary name, synced, renamed. A relative SOURCE
-starts at the node's home, bundle:x is inside the bundle; a relative DESTINATION starts at deploy.ini's folder. A file
+		Help: `Copies one file of the node to DESTINATION on the workstation: to a temporary
+name, synced, renamed. A relative SOURCE starts at the node's home, bundle:x is
+inside the bundle; a relative DESTINATION starts at deploy.ini's folder. A file
 that is there is replaced.
 
-On the workstation only. FAILED: SOURCE is not there or not a file, DESTINATION is a directory or cannot be written.
-ERROR: it changed while it was read, or the connection was lost: the old file is whole.`,
+On the workstation only. FAILED: SOURCE is not there or not a file, DESTINATION
+is a directory or cannot be written. ERROR: it changed while it was read, or the
+connection was lost: the old file is whole.`,
 		Example: "local fetch shop/var/migration.log logs/migration.log",
 		Parse: func(args []string) (Op, error) {
 			if err := want(args, "SOURCE DESTINATION", 2, 2); err != nil {

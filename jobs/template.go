@@ -34,14 +34,18 @@ func templateEntry() Entry {
 		Name:    "template",
 		Args:    "SOURCE DESTINATION [mode=0644] [KEY=VALUE...]",
 		Summary: "write a file from a template and the node's attributes",
-		Help: `Fills in SOURCE, a Go text/template, and writes DESTINATION on the step's host: {{.version}}, or {{attr "http.port"}}
-for a key with a dot; {{if has "key"}} asks whether there is one. KEY=VALUE adds values; a secret that is used on the
-node has to be named so: db.password=%(db.password)s. On the node a relative SOURCE is in the bundle, on the workstation
-it starts at deploy.ini's folder. The file is written whole: a reader sees the old one or the new one. A link at
-DESTINATION is replaced. The mode is that of the file that is there, or 0644. The same content again is OK and changes nothing.
+		Help: `Fills in SOURCE, a Go text/template, and writes DESTINATION on the step's host:
+{{.version}}, or {{attr "http.port"}} for a key with a dot; {{if has "key"}}
+asks whether there is one. KEY=VALUE adds values; a secret that is used on the
+node has to be named so: db.password=%(db.password)s. On the node a relative
+SOURCE is in the bundle, on the workstation it starts at deploy.ini's folder.
+The file is written whole: a reader sees the old one or the new one. A link at
+DESTINATION is replaced. The mode is that of the file that is there, or 0644.
+The same content again is OK and changes nothing.
 
-BLOCKED: a pattern as SOURCE matches none or several. FAILED: the template is wrong or asks for a key that is not there
-(file, line and key are named), DESTINATION is a directory, or its directory is missing: the old file is whole.
+BLOCKED: a pattern as SOURCE matches none or several. FAILED: the template is
+wrong or asks for a key that is not there (file, line and key are named),
+DESTINATION is a directory, or its directory is missing: the old file is whole.
 ERROR: a secret cannot be had, or the disk is full.`,
 		Example: "remote template app.conf.in shop/app.conf mode=0640",
 		Parse: func(args []string) (Op, error) {

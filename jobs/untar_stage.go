@@ -21,50 +21,54 @@ type stage struct {
 	done  bool
 }
 
-func newStage(dest string) (s *stage, err error) {
-	s = &stage{dest: dest}
-	defer func() {
-		if err != nil {
-			s.close()
-		}
-	}()
+func newStage(dest string) (*stage, error) {
+	s := &stage{dest: dest}
+	if err := s.open(); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *stage) open() error {
+	dest := s.dest
 	info, err := os.Stat(dest)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		s.whole = true
 	case err != nil:
-		return nil, err
+		return err
 	case !info.IsDir():
-		return nil, fmt.Errorf("%s is not a directory", dest)
+		return fmt.Errorf("%s is not a directory", dest)
 	}
 	in := dest
 	if s.whole {
 		in = filepath.Dir(dest)
 		if err := s.parents(in); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	// What a stage of this destination left when it was killed goes first.
 	prefix := fmt.Sprintf(".conc-untar-%x-", sha256.Sum256([]byte(dest)))[:28] + "-"
 	entries, err := os.ReadDir(in)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), prefix) {
 			if err := os.RemoveAll(filepath.Join(in, e.Name())); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
 	if s.dir, err = os.MkdirTemp(in, prefix); err != nil {
-		return nil, err
+		return err
 	}
 	if err := os.Mkdir(s.tree(), 0o777); err != nil {
-		return nil, err
+		return err
 	}
 	s.root, err = os.OpenRoot(s.tree())
-	return s, err
+	return err
 }
 
 func (s *stage) tree() string { return filepath.Join(s.dir, "new") }
