@@ -1,0 +1,181 @@
+package jobs
+
+import (
+	"archive/tar"
+	"compress/gzip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"example.org/conc/config"
+)
+
+// need skips a test that needs something which is not there, and fails it where
+// everything has to be there.
+func need(t *testing.T, what string, there bool) {
+	t.Helper()
+	switch {
+	case there:
+	case os.Getenv("CONC_REQUIRE_SSHD") == "1":
+		t.Fatalf("%s is missing", what)
+	default:
+		t.Skipf("%s is missing", what)
+	}
+}
+
+// wheel copies one of Debian's wheels into dir.
+func wheel(t *testing.T, pattern, dir string) {
+	t.Helper()
+	found, _ := filepath.Glob("/usr/share/python-wheels/" + pattern)
+	need(t, pattern, len(found) > 0)
+	data, err := os.ReadFile(found[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, filepath.Base(found[0])), string(data), 0o644)
+}
+
+// sdistFiles are a source package in the classic form.
+func sdistFiles(name string) map[string]string {
+	return map[string]string{
+		"setup.py":            "from setuptools import setup\nsetup(name='" + name + "', version='1.0', py_modules=['" + name + "'])\n",
+		name + ".py":          "answer = 42\n",
+		"PKG-INFO":            "Metadata-Version: 1.0\nName: " + name + "\nVersion: 1.0\n",
+		"a file with a space": "",
+	}
+}
+
+func sdist(t *testing.T, name, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	z := gzip.NewWriter(f)
+	defer z.Close()
+	w := tar.NewWriter(z)
+	defer w.Close()
+	for file, text := range sdistFiles(name) {
+		if err := w.WriteHeader(&tar.Header{Name: name + "-1.0/" + file, Mode: 0o644, Size: int64(len(text))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// pythonEnvOf is an environment whose account has settings that would send pip
+// to a network, and Python to other modules.
+func pythonEnvOf(t *testing.T) *Env {
+	t.Helper()
+	// The system's own, whose venv module is the one that the wheels fit.
+	need(t, "python3 with venv", exec.Command("/usr/bin/python3", "-c", "import venv").Run() == nil)
+	t.Setenv("PATH", "/usr/bin:/bin")
+	t.Setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+	t.Setenv("PIP_NO_SUCH_OPTION", "1")
+	t.Setenv("PYTHONPATH", "/nonexistent")
+	env, _ := testEnv(t, Remote)
+	t.Setenv("HOME", env.Home)
+	env.Node = config.NewNode("web1", map[string]string{"venv": "venvs/shop", "bundle": "b"})
+	if err := os.Mkdir(env.Bundle, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return env
+}
+
+func imports(t *testing.T, env *Env, module string) {
+	t.Helper()
+	cmd := exec.Command(env.Home+"/venvs/shop/bin/python", "-c", "import "+module+"; assert "+module+".answer == 42")
+	cmd.Env = []string{"PATH=/usr/bin:/bin"}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("import %s: %v\n%s", module, err, out)
+	}
+}
+
+func do(t *testing.T, env *Env, op Op, want Status, text string) {
+	t.Helper()
+	r := Perform(t.Context(), stepOf(op), env)
+	if r.Status != want || !strings.Contains(r.Message+r.Note, text) {
+		t.Errorf("%T: got %s %q note %q, want %s %q; output:\n%s", op, r.Status, r.Message, r.Note, want, text, strings.Join(r.Tail, "\n"))
+	}
+}
+
+func TestPythonFromTheBundleAlone(t *testing.T) {
+	env := pythonEnvOf(t)
+	do(t, env, PipInstall{Files: []string{"shop-*.tar.gz"}}, Blocked, "nothing matches shop-*.tar.gz")
+	sdist(t, "shop", env.Bundle+"/shop-1.0.tar.gz")
+	do(t, env, PipInstall{Files: []string{"shop-*.tar.gz"}}, Blocked, "there is no venv")
+	do(t, env, CreateVenv{}, OK, "")
+	do(t, env, CreateVenv{}, OK, "already there")
+	do(t, env, PipInstall{Files: []string{"shop-*.tar.gz"}}, Blocked, "no pip")
+
+	wheel(t, "pip-*.whl", env.Bundle)
+	do(t, env, PipInstall{Files: []string{"shop-*.tar.gz"}}, Failed, "exit 1") // nothing to build it with
+	wheel(t, "setuptools-*.whl", env.Bundle)
+	do(t, env, PipInstall{Files: []string{"setuptools-*.whl", "pip-*.whl"}}, OK, "2 packages")
+	do(t, env, PipInstall{Files: []string{"shop-*.tar.gz"}}, OK, "shop-1.0.tar.gz")
+	imports(t, env, "shop")
+
+	for name, text := range sdistFiles("cart") {
+		write(t, env.Bundle+"/cart-1.0/"+name, text, 0o644)
+	}
+	write(t, env.Bundle+"/cart-1.0.tar.gz", "not looked at", 0o644)
+	do(t, env, SetupInstall{Tree: "cart-*"}, OK, "cart-1.0")
+	imports(t, env, "cart")
+	do(t, env, SetupInstall{Tree: "nope-*"}, Blocked, "nothing matches")
+}
+
+func TestSetupInstallWithoutPip(t *testing.T) {
+	env := pythonEnvOf(t)
+	do(t, env, CreateVenv{}, OK, "")
+	for name, text := range sdistFiles("cart") {
+		write(t, env.Bundle+"/cart-1.0/"+name, text, 0o644)
+	}
+	do(t, env, SetupInstall{Tree: "cart-*"}, Failed, "exit 1") // no setuptools
+	// As setup_install leaves it: setuptools in the venv, and no pip.
+	wheel(t, "setuptools-*.whl", env.Bundle)
+	site, err := filepath.Glob(env.Home + "/venvs/shop/lib/python3*/site-packages")
+	if err != nil || len(site) != 1 {
+		t.Fatal(site, err)
+	}
+	unzip := "import glob, zipfile; zipfile.ZipFile(glob.glob('" + env.Bundle + "/setuptools-*.whl')[0]).extractall('" + site[0] + "')"
+	if out, err := exec.Command("/usr/bin/python3", "-c", unzip).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	do(t, env, SetupInstall{Tree: "cart-*"}, OK, "cart-1.0")
+	imports(t, env, "cart")
+	if err := os.Remove(env.Bundle + "/cart-1.0/setup.py"); err != nil {
+		t.Fatal(err)
+	}
+	write(t, env.Bundle+"/cart-1.0/pyproject.toml", "", 0o644)
+	do(t, env, SetupInstall{Tree: "cart-*"}, Failed, "no setup.py")
+}
+
+func TestCreateVenvAndWhatIsThere(t *testing.T) {
+	env := pythonEnvOf(t)
+	dir := env.Home + "/venvs/shop"
+	do(t, env, CreateVenv{Python: "python3.no-such"}, Errored, "could not be run")
+	if _, err := os.Lstat(dir); err == nil {
+		t.Error("a venv that could not be made was left")
+	}
+	write(t, dir+"/mine.txt", "mine", 0o644)
+	do(t, env, CreateVenv{}, Failed, "exists, and is not a venv that conc made")
+	if _, err := os.Stat(dir + "/mine.txt"); err != nil {
+		t.Errorf("what was there is gone: %v", err)
+	}
+	write(t, dir+"/"+venvRecord, venvBuilding, 0o644) // as a killed try leaves it
+	do(t, env, CreateVenv{}, OK, "")
+	if _, err := os.Stat(dir + "/mine.txt"); err == nil {
+		t.Error("half a venv was not made anew")
+	}
+	if err := os.Remove(dir + "/bin/python"); err != nil {
+		t.Fatal(err)
+	}
+	do(t, env, CreateVenv{}, Failed, "that works")
+	env.Node = config.NewNode("web1", nil)
+	do(t, env, CreateVenv{}, Blocked, "attribute venv")
+}
