@@ -16,9 +16,9 @@ func (p *program) configCheckCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check",
 		Short: "Check all of deploy.ini, and every node's plan",
-		Long: `Check the whole of deploy.ini: every section, every reference, and every job list
-with the values of the nodes that run it. Nothing is connected to. Every problem
-is told with its file and line; with one or more, the exit code is 5.`,
+		Long: `Check the whole of deploy.ini: every section, every reference, and every job
+list with the values of the nodes that run it. Nothing is connected to. Every
+problem is told with its file and line; with one or more, the exit code is 5.`,
 		Example: `  conc config check
   conc -c staging.ini config check`,
 		Args:              noArgs,

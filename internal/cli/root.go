@@ -2,8 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
@@ -16,8 +19,23 @@ type globals struct {
 	verbose bool
 	quiet   bool
 	json    bool
-	color   string
+	color   when
 }
+
+// when is the value of --color.
+type when string
+
+func (w *when) String() string { return string(*w) }
+func (w *when) Type() string   { return "WHEN" }
+func (w *when) Set(s string) error {
+	if !slices.Contains(whens, s) {
+		return errors.New("it is auto, always or never")
+	}
+	*w = when(s)
+	return nil
+}
+
+var whens = []string{"auto", "always", "never"}
 
 // defaultFile is the deploy.ini of the current directory.
 const defaultFile = "deploy.ini"
@@ -64,27 +82,88 @@ Everything about a deploy is in one file, deploy.ini: see "` + p.name() + ` init
 	f.BoolVarP(&p.flags.verbose, "verbose", "v", false, "show more: live output of the steps")
 	f.BoolVarP(&p.flags.quiet, "quiet", "q", false, "show problems and the end only")
 	f.BoolVar(&p.flags.json, "json", false, "write JSON for programs to read")
-	f.StringVar(&p.flags.color, "color", "auto", "decorate the terminal: auto, always or never (`WHEN`)")
-	_ = cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]string{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp))
-	for _, c := range p.commands() {
-		cmd.AddCommand(c)
+	p.flags.color = "auto"
+	f.Var(&p.flags.color, "color", "decorate the terminal: auto, always or never")
+	_ = cmd.RegisterFlagCompletionFunc("color", cobra.FixedCompletions(whens, cobra.ShellCompDirectiveNoFileComp))
+	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), ".FlagUsages", ".FlagUsagesWrapped 80"))
+	cmd.SetHelpCommand(helpCmd())
+	for _, g := range p.commands() {
+		cmd.AddGroup(&cobra.Group{ID: g.title, Title: g.title + ":"})
+		for _, c := range g.commands {
+			c.GroupID = g.title
+			cmd.AddCommand(c)
+		}
 	}
+	cmd.SetHelpCommandGroupID(groupProgram)
+	cmd.AddCommand(p.agentCmd())
 	return cmd
 }
 
-// commands are all there are, in the order of the help.
-func (p *program) commands() []*cobra.Command {
-	return []*cobra.Command{
-		p.initCmd(),
-		p.configCmd(),
-		p.nodesCmd(),
-		p.planCmd(),
-		p.opsCmd(),
-		p.deployCmd(),
-		p.unlockCmd(),
-		p.versionCmd(),
-		p.completionCmd(),
-		p.agentCmd(),
+// commandGroup is some of the commands, under one title in the help.
+type commandGroup struct {
+	title    string
+	commands []*cobra.Command
+}
+
+const groupProgram = "The program itself"
+
+// commands are all there are, but the hidden one.
+func (p *program) commands() []commandGroup {
+	return []commandGroup{
+		{"Begin", []*cobra.Command{
+			p.initCmd(),
+			p.demoCmd(),
+			p.trustCmd(),
+		}},
+		{"Look, without connecting", []*cobra.Command{
+			p.configCmd(),
+			p.nodesCmd(),
+			p.planCmd(),
+			p.opsCmd(),
+		}},
+		{"Change", []*cobra.Command{
+			p.deployCmd(),
+			p.unlockCmd(),
+		}},
+		{groupProgram, []*cobra.Command{
+			p.versionCmd(),
+			p.completionCmd(),
+		}},
+	}
+}
+
+// helpCmd is cobra's own, but for a command that is not there: that is an error.
+func helpCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Explain a command",
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			at, _, err := cmd.Root().Find(args)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			var names []string
+			for _, c := range at.Commands() {
+				if c.IsAvailableCommand() {
+					names = append(names, cobra.CompletionWithDesc(c.Name(), c.Short))
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if about == nil || err != nil || len(rest) > 0 {
+				if about == nil {
+					about = cmd.Root()
+				}
+				if len(rest) == 0 {
+					rest = args
+				}
+				return groupArgs(about, rest)
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
 	}
 }
 

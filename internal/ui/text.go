@@ -21,6 +21,7 @@ type text struct {
 	o        Options
 	width    func() int // of the terminal; math.MaxInt when it is none
 	nodes    []string   // of the run
+	version  string     // of conc
 	partial  map[string][]byte
 	outcomes []*runner.Outcome
 	gapped   bool              // the last line written is empty
@@ -47,7 +48,7 @@ const (
 func (t *text) show(e runner.Event) {
 	switch e.Type {
 	case runner.RunStart:
-		t.nodes = e.Nodes
+		t.nodes, t.version = e.Nodes, e.Version
 	case runner.NodeStart:
 		t.header(e)
 	case runner.Output:
@@ -82,7 +83,7 @@ func (t *text) header(e runner.Event) {
 		return
 	}
 	parts := []string{
-		t.o.Name, "run " + bundle.Short(e.Run), Line(e.Node) + " = " + Line(e.Target),
+		strings.TrimSpace(t.o.Name + " " + t.version), "run " + bundle.Short(e.Run), Line(e.Node) + " = " + Line(e.Target),
 		"list " + Line(e.Plan.List), Count(e.To-e.From+1, "step"),
 	}
 	t.printf("%s\n\n", strings.Join(flow(parts, min(t.width(), 80)), "\n"))

@@ -134,7 +134,7 @@ func TestTextScreens(t *testing.T) {
 			s.ok(5)
 			s.end(0)
 		}, want: `
-conc  run W9QZ3XJ4  web1 = deploy@10.0.0.11:22  list release  5 steps
+conc 0.1.0  run W9QZ3XJ4  web1 = deploy@10.0.0.11:22  list release  5 steps
 
 1/5  open                  remote  OK         0.1s
 2/5  stage                 local   OK         0.1s
@@ -157,7 +157,7 @@ OK  web1  5 of 5 steps  10.2s
 			})
 			s.end(1)
 		}, want: `
-conc  run W9QZ3XJ4  web1 = deploy@10.0.0.11:22  list release  5 steps
+conc 0.1.0  run W9QZ3XJ4  web1 = deploy@10.0.0.11:22  list release  5 steps
 
 1/5  open                  remote  OK         0.1s
 2/5  stage                 local   OK         0.1s
@@ -196,7 +196,7 @@ BLOCKED  web1  stopped at step 2 of 5; 1 done, 3 not started.
 			s.step(1, jobs.Result{Status: jobs.Blocked, Took: 100 * time.Millisecond, Message: held.Error()})
 			s.end(3)
 		}, want: `
-conc  run W9QZ3XJ4  web1 = deploy@10.0.0.11:22  list release  5 steps
+conc 0.1.0  run W9QZ3XJ4  web1 = deploy@10.0.0.11:22  list release  5 steps
 
 1/5  open                  remote  BLOCKED    0.1s  held by alice@desk7
 4 steps after it: not started
@@ -217,7 +217,7 @@ BLOCKED  web1  is being reconfigured by someone else. Nothing was changed.
 			s.out.Status, s.out.Err = jobs.Errored, errors.New("dial tcp 10.0.0.11:22: \x1b[2Jrefused")
 			s.end(4)
 		}, want: `
-conc  run W9QZ3XJ4  web1 = deploy@10.0.0.11:22  list release  5 steps
+conc 0.1.0  run W9QZ3XJ4  web1 = deploy@10.0.0.11:22  list release  5 steps
 
 ERROR  web1  no step was started. Nothing was changed.
   dial tcp 10.0.0.11:22: \x1b[2Jrefused
