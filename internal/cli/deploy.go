@@ -182,8 +182,10 @@ func createLog(path string) (*os.File, error) {
 // outcomeCode gives one node's exit code.
 func outcomeCode(o *runner.Outcome, i *runner.Interrupt) int {
 	switch {
-	case o.Status == jobs.Stopped && i.Raised():
+	case i.Raised() && (o.Status == jobs.Stopped || o.Status == notStarted):
 		return exitInterrupted
+	case o.Status == notStarted: // because of another, whose code counts
+		return exitOK
 	case o.Err != nil && o.Status != jobs.Blocked && o.Status != jobs.Stopped:
 		return exitCode(o.Err)
 	}

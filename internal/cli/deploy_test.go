@@ -1,141 +1,17 @@
 package cli
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"example.org/conc/internal/testnode"
 )
-
-// operator is somebody at a workstation, with a project that deploys to one node.
-type operator struct {
-	t    *testing.T
-	dir  string // the project: deploy.ini and what it delivers
-	home string
-	env  environment
-	node *testnode.Node
-}
-
-// newOperator writes a project whose node "web1" is n, with the job list given
-// as lines of [jobs:release].
-func newOperator(t *testing.T, n *testnode.Node, list string) *operator {
-	t.Helper()
-	home := t.TempDir()
-	if err := os.CopyFS(filepath.Join(home, ".ssh"), os.DirFS(n.SSHDir)); err != nil {
-		t.Fatal(err)
-	}
-	keys, _ := filepath.Glob(filepath.Join(home, ".ssh", "id_*"))
-	for _, k := range keys {
-		if err := os.Chmod(k, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := &operator{t: t, dir: t.TempDir(), home: home, node: n, env: environment{
-		Home: home, StateDir: filepath.Join(home, "state", "conc"), Executable: exe,
-		User: "alice", Hostname: "desk7", Getenv: func(string) string { return "" }, Now: time.Now,
-	}}
-	o.write("deploy.ini", o.ini(list, nil))
-	return o
-}
-
-// ini gives a deploy.ini for the node, with further attributes.
-func (o *operator) ini(list string, more map[string]string) string {
-	attrs := o.node.Attrs()
-	maps.Copy(attrs, more)
-	var b strings.Builder
-	b.WriteString("[DEFAULT]\njobs = release\n[node:web1]\n")
-	for _, k := range slices.Sorted(maps.Keys(attrs)) {
-		fmt.Fprintf(&b, "%s = %s\n", k, strings.ReplaceAll(attrs[k], "%", "%%"))
-	}
-	return b.String() + "[jobs:release]\n" + list
-}
-
-func (o *operator) write(name, text string) {
-	o.t.Helper()
-	path := filepath.Join(o.dir, name)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		o.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-		o.t.Fatal(err)
-	}
-}
-
-// ran is what a command line came to.
-type ran struct {
-	code     int
-	out, err string
-	took     time.Duration
-}
-
-// run runs one command line in the project, as a process would.
-func (o *operator) run(args ...string) ran {
-	o.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
-	defer cancel()
-	var out, err bytes.Buffer
-	p := &program{streams: Streams{In: strings.NewReader(""), Out: &out, Err: &err}, env: o.env}
-	start := time.Now()
-	code := p.main(ctx, append([]string{"-c", filepath.Join(o.dir, "deploy.ini")}, args...))
-	return ran{code, out.String(), err.String(), time.Since(start)}
-}
-
-// want fails the test unless the command ended with code.
-func (o *operator) want(code int, args ...string) ran {
-	o.t.Helper()
-	r := o.run(args...)
-	if r.code != code {
-		o.t.Fatalf("%s: got exit code %d, want %d\n%s%s", strings.Join(args, " "), r.code, code, r.out, r.err)
-	}
-	return r
-}
-
-// events reads the JSON lines of a run.
-func events(t *testing.T, text string) []map[string]any {
-	t.Helper()
-	var all []map[string]any
-	for line := range strings.Lines(text) {
-		var e map[string]any
-		if err := json.Unmarshal([]byte(line), &e); err != nil {
-			t.Fatalf("not a line of JSON: %q: %v", line, err)
-		}
-		all = append(all, e)
-	}
-	return all
-}
-
-// there tells whether a path is on the node, relative to its home.
-func (o *operator) there(path string) bool {
-	_, err := os.Lstat(filepath.Join(o.node.Home, path))
-	return err == nil
-}
-
-func inProcess(t *testing.T, o testnode.Options) *testnode.Node {
-	t.Helper()
-	n, err := testnode.Start(context.Background(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := n.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return n
-}
 
 func TestDeployRunsTheListOnBothHosts(t *testing.T) {
 	o := newOperator(t, inProcess(t, testnode.Options{}), `
@@ -150,13 +26,13 @@ unstage = local  close_bundle
 	r := o.want(0, "deploy", "web1")
 	for _, step := range []string{"open", "stage", "deliver", "move", "close", "unstage"} {
 		if !strings.Contains(r.out, step) {
-			t.Errorf("step %s is not on the screen:\n%s", step, r.out)
+			t.Errorf("step %s is not on the screen:\n%s", step, r)
 		}
 	}
 	if got, err := os.ReadFile(filepath.Join(o.node.Home, "app.txt")); err != nil || string(got) != "release 1\n" {
 		t.Errorf("got app.txt %q, %v", got, err)
 	}
-	if o.there(o.node.Attrs()["bundle"]) {
+	if o.bundle() {
 		t.Error("the bundle is still open")
 	}
 	left, _ := filepath.Glob(filepath.Join(o.env.StateDir, "bundles", "*"))
@@ -181,7 +57,7 @@ close = remote close_bundle
 	if o.there("later") {
 		t.Error("a step after the failed one was run")
 	}
-	if !o.there(o.node.Attrs()["bundle"]) {
+	if !o.bundle() {
 		t.Error("the bundle was not kept")
 	}
 	var statuses []string
@@ -193,18 +69,248 @@ close = remote close_bundle
 	if got, want := strings.Join(statuses, ", "), "1 OK, 2 FAILED"; got != want {
 		t.Errorf("got steps %s, want %s", got, want)
 	}
+}
 
-	r = o.want(3, "deploy", "web1")
-	for _, want := range []string{"BLOCKED", "alice@desk7", " unlock web1 --id "} {
-		if !strings.Contains(r.out+r.err, want) {
-			t.Errorf("the screen of a held node does not say %q:\n%s%s", want, r.out, r.err)
+func TestHeldNodeIsBlockedUntilItIsUnlocked(t *testing.T) {
+	o := newOperator(t, inProcess(t, testnode.Options{}), `
+open  = remote open_bundle
+stage = local  open_bundle
+bad   = remote run false
+`)
+	o.want(1, "deploy", "web1", "-m", "back at 15:00")
+	before := testTree(t, o.node.Home)
+	r := o.want(3, "deploy", "web1")
+	for _, want := range []string{"BLOCKED", "alice@desk7", "back at 15:00", "3/3 bad (FAILED"} {
+		if !strings.Contains(r.String(), want) {
+			t.Errorf("the screen of a held node does not say %q:\n%s", want, r)
 		}
 	}
-	_, id, _ := strings.Cut(r.out+r.err, "unlock web1 --id ")
-	id = id[:8]
-	o.want(0, "unlock", "web1", "--id", id, "-y")
-	if o.there(o.node.Attrs()["bundle"]) {
+	if after := testTree(t, o.node.Home); after != before {
+		t.Errorf("a BLOCKED deploy changed the node: before\n%s\nafter\n%s", before, after)
+	}
+	id := regexp.MustCompile(`unlock web1 --id (\w{8})\b`).FindStringSubmatch(r.String())
+	if id == nil {
+		t.Fatalf("the screen does not say how to unlock:\n%s", r)
+	}
+	o.want(3, "unlock", "web1", "--id", "AAAAAAAA", "-y")
+	o.want(3, "unlock", "web1", "--id", id[1]) // there is no terminal to confirm on
+	if !o.bundle() {
+		t.Fatal("unlocked without the right id and a yes")
+	}
+	o.want(0, "unlock", "web1", "--id", id[1], "-y")
+	if o.bundle() {
 		t.Error("the bundle is still there after unlock")
 	}
 	o.want(1, "deploy", "web1")
+}
+
+// testTree is what the node holds, but for conc's own files.
+func testTree(t *testing.T, home string) string {
+	t.Helper()
+	list, err := testnode.Tree(home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, f := range list {
+		if !strings.HasPrefix(f, ".conc/") {
+			b.WriteString(f + "\n")
+		}
+	}
+	return b.String()
+}
+
+func TestDeployWaitsForTheLock(t *testing.T) {
+	o := newOperator(t, inProcess(t, testnode.Options{}), `
+open  = remote open_bundle
+work  = remote shell "while [ ! -e %(bundle)s/go ]; do sleep 0.05; done"
+close = remote close_bundle
+`)
+	first, out, errs := o.process("deploy", "web1")
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the bundle is open", o.bundle)
+	o.want(3, "deploy", "web1", "--lock-wait", "1s")
+
+	bundle := filepath.Join(o.node.Home, o.node.Attrs()["bundle"])
+	done := make(chan ran)
+	go func() { done <- o.run("deploy", "web1", "--lock-wait", "1m") }()
+	time.Sleep(300 * time.Millisecond)
+	if err := os.WriteFile(filepath.Join(bundle, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.Wait(); err != nil {
+		t.Errorf("the holder: %v\n%s%s", err, out, errs)
+	}
+	// The second has the lock now, and waits for its own sign.
+	eventually(t, "the second deploy has the lock", o.bundle)
+	if err := os.WriteFile(filepath.Join(bundle, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := <-done; r.code != 0 {
+		t.Errorf("got exit code %d after the wait\n%s", r.code, r)
+	}
+}
+
+func TestDeploysStartedAtOnce(t *testing.T) {
+	o := newOperator(t, inProcess(t, testnode.Options{}), "open = remote open_bundle\n")
+	const n = 8
+	codes := make(chan int, n)
+	for range n {
+		go func() { codes <- o.run("deploy", "web1").code }()
+	}
+	count := map[int]int{}
+	for range n {
+		count[<-codes]++
+	}
+	if count[0] != 1 || count[3] != n-1 {
+		t.Errorf("got exit codes %v, want one 0 and %d times 3", count, n-1)
+	}
+}
+
+func TestInterruptedDeploy(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		host    string
+		signals int
+		done    bool // the running step gets to its end
+	}{
+		{"once in a remote step", "remote", 1, true},
+		{"twice in a remote step", "remote", 2, false},
+		{"once in a local step", "local", 1, true},
+		{"twice in a local step", "local", 2, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			mark := t.TempDir()
+			o := newOperator(t, inProcess(t, testnode.Options{}), fmt.Sprintf(`
+open  = remote open_bundle
+work  = %s shell "touch %s/started; for i in 1 2 3 4 5 6 7 8; do sleep 0.1; done; touch %[2]s/done"
+later = remote run touch %[2]s/later
+`, c.host, mark))
+			has := func(name string) bool { _, err := os.Stat(filepath.Join(mark, name)); return err == nil }
+			cmd, out, errs := o.process("deploy", "web1")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the step runs", func() bool { return has("started") })
+			for range c.signals {
+				if err := cmd.Process.Signal(os.Interrupt); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(50 * time.Millisecond)
+			}
+			_ = cmd.Wait()
+			if got := cmd.ProcessState.ExitCode(); got != 130 {
+				t.Errorf("got exit code %d, want 130\n%s%s", got, out, errs)
+			}
+			if !strings.Contains(out.String(), "STOPPED") {
+				t.Errorf("STOPPED is not on the screen:\n%s", out)
+			}
+			if has("done") != c.done || has("later") {
+				t.Errorf("got done %v, later %v, want %v, false", has("done"), has("later"), c.done)
+			}
+			if !o.bundle() {
+				t.Error("the bundle was not kept")
+			}
+		})
+	}
+}
+
+func TestStepOverItsLimit(t *testing.T) {
+	o := newOperator(t, inProcess(t, testnode.Options{}), `
+slow  = remote timeout=1s shell "echo $$ >pid; sleep 60"
+`)
+	r := o.want(124, "deploy", "web1")
+	if !strings.Contains(r.out, "TIMED OUT") {
+		t.Errorf("TIMED OUT is not on the screen:\n%s", r)
+	}
+	text, err := os.ReadFile(filepath.Join(o.node.Home, "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Sscan(string(text), &pid); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the process group is gone", func() bool { return syscall.Kill(-pid, 0) == syscall.ESRCH })
+}
+
+func TestSecretsOfAList(t *testing.T) {
+	o := newOperator(t, inProcess(t, testnode.Options{}), "")
+	o.write("deploy.ini", o.ini(`
+here  = local  shell "echo local %(db.password)s | tee seen"
+there = remote shell "echo remote %(db.password)s | tee seen"
+`, map[string]string{"db.password": "secret:db-web1"}))
+	r := o.want(6, "deploy", "web1")
+	if !strings.Contains(r.String(), "CONC_SECRET_DB_WEB1") {
+		t.Errorf("nothing says where the secret may come from:\n%s", r)
+	}
+	o.env.Getenv = func(k string) string {
+		if k == "CONC_SECRET_DB_WEB1" {
+			return "canary-7"
+		}
+		return ""
+	}
+	r = o.want(0, "deploy", "web1", "-v")
+	if strings.Contains(r.String(), "canary-7") || !strings.Contains(r.String(), "remote ********") {
+		t.Errorf("the secret is not masked:\n%s", r)
+	}
+	for _, file := range []string{filepath.Join(o.dir, "seen"), filepath.Join(o.node.Home, "seen")} {
+		if text, err := os.ReadFile(file); err != nil || !strings.Contains(string(text), "canary-7") {
+			t.Errorf("the step did not get the secret: %s: %q, %v", file, text, err)
+		}
+	}
+	for _, dir := range []string{o.env.StateDir, filepath.Join(o.node.Home, ".conc", "runs")} {
+		err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+			if err != nil || e.IsDir() {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			if strings.Contains(string(text), "canary-7") {
+				t.Errorf("%s holds the secret", path)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if r := o.want(0, "plan", "web1"); strings.Contains(r.out, "db-web1") && strings.Contains(r.out, "\x00") {
+		t.Errorf("the plan shows a token:\n%s", r)
+	}
+}
+
+func TestSeveralNodes(t *testing.T) {
+	o := newOperator(t, inProcess(t, testnode.Options{}), "")
+	attrs := o.node.Attrs()
+	ini := "[DEFAULT]\njobs = release\n"
+	for k, v := range attrs {
+		if k != "bundle" {
+			ini += k + " = " + v + "\n"
+		}
+	}
+	for i := 1; i <= 4; i++ {
+		ini += fmt.Sprintf("[node:n%d]\nbundle = bundle-%[1]d\n", i)
+	}
+	o.write("deploy.ini", ini+`[jobs:release]
+open  = remote open_bundle
+work  = remote shell "test ! -e fail-%(name)s"
+close = remote close_bundle
+`)
+	o.want(0, "deploy", "n*", "-f", "4")
+	if err := os.WriteFile(filepath.Join(o.node.Home, "fail-n2"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r := o.want(1, "deploy", "n*")
+	for _, want := range []string{"--max-fail 1 reached", "1 OK", "1 FAILED", "2 not started"} {
+		if !strings.Contains(r.String(), want) {
+			t.Errorf("the summary does not say %q:\n%s", want, r)
+		}
+	}
+	// n2 is held by the run that failed; the others are free.
+	r = o.want(3, "deploy", "n*", "--max-fail", "0")
+	if !strings.Contains(r.String(), "3 OK") || !strings.Contains(r.String(), "1 BLOCKED") {
+		t.Errorf("want 3 OK and 1 BLOCKED:\n%s", r)
+	}
 }
