@@ -103,11 +103,12 @@ func sshfsArgs(ssh []string, bundle, dir string) ([]string, error) {
 	}
 	command := "ssh -oBatchMode=yes -oServerAliveInterval=15 -oServerAliveCountMax=3"
 	for _, a := range ssh[:last] {
-		if strings.ContainsAny(a, "\n\t") {
-			return nil, Errorf("sshfs cannot be given the ssh option %q", a)
+		// sshfs splits the command at spaces, and knows no way to keep one.
+		if a == "" || strings.ContainsAny(a, " \t\n") {
+			return nil, Errorf("sshfs cannot be given an ssh option with a space in it: %q", a).
+				WithHint("move the key to a path without one, or use deliver in its place")
 		}
-		// sshfs splits the command at spaces that have no backslash.
-		command += " " + strings.NewReplacer(`\`, `\\`, " ", `\ `).Replace(a)
+		command += " " + a
 	}
 	// Commas part options, and a backslash guards one.
 	command = strings.NewReplacer(`\`, `\\`, ",", `\,`).Replace(command)
