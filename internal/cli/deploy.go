@@ -212,6 +212,9 @@ func (w *wave) emit(e runner.Event) {
 	if e.Time.IsZero() {
 		e.Time, e.Run = time.Now(), w.id
 	}
+	if e.Type == runner.NodeEnd {
+		e.Outcome.Code = outcomeCode(e.Outcome, w.interrupt)
+	}
 	w.keep(e)
 	w.show(e)
 }

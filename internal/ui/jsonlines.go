@@ -168,7 +168,10 @@ func (j *jsonLines) extra(e runner.Event, r *record) bool {
 func (j *jsonLines) step(e runner.Event, r *record) {
 	res := e.Result
 	r.Op, r.Status, r.MS = e.Step.OpName, string(res.Status), millis(res.Took)
-	r.Exit, r.Signal, r.Tries = res.Exit, res.Signal, res.Tries
+	r.Exit, r.Signal = res.Exit, res.Signal
+	if res.Tries > 1 {
+		r.Tries = res.Tries
+	}
 	r.Message, r.Hint, r.Note = res.Message, res.Hint, res.Note
 	r.Lines, r.Bytes = res.Lines, res.Bytes
 	if res.Status != jobs.OK {

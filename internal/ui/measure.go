@@ -33,6 +33,9 @@ func pad(s string, width int) string {
 // that is wider stays whole: it is a path, or something else to be copied.
 func wrap(text string, width int) []string {
 	var lines []string
+	if text == "" {
+		return nil
+	}
 	for part := range strings.SplitSeq(text, "\n") {
 		line := ""
 		for word := range strings.FieldsSeq(part) {

@@ -17,6 +17,7 @@ import (
 // nodeEnd says how a node's run ended, and what to type next.
 func (t *text) nodeEnd(e runner.Event) {
 	o := e.Outcome
+	t.ended = true
 	if o.Status == "" {
 		if !t.many() {
 			t.printf("%s  %s\n", notStarted, Line(e.Node))
@@ -108,13 +109,12 @@ func (t *text) reason(e runner.Event) {
 			hint = t.o.Hint(err)
 		}
 	}
-	for _, s := range []string{message, hint} {
-		if s == "" {
-			continue
-		}
-		for _, l := range wrap(Escape(config.Mask(s)), t.width()-2) {
-			t.printf("  %s\n", l)
-		}
+	for _, l := range wrap(Escape(config.Mask(message)), t.width()-2) {
+		t.printf("  %s\n", l)
+	}
+	// A hint may have a line to be copied: it is not broken.
+	for l := range strings.Lines(Escape(config.Mask(hint))) {
+		t.printf("  %s\n", strings.TrimRight(l, "\n"))
 	}
 }
 
@@ -295,7 +295,11 @@ func (t *text) noteOf(o *runner.Outcome) string {
 	case o.Note != "":
 		return o.Note
 	case o.Err != nil:
-		return config.Mask(firstLine(o.Err.Error()))
+		note := firstLine(o.Err.Error())
+		if _, rest, ok := strings.Cut(note, "): "); ok && strings.HasPrefix(note, o.Node+" (") {
+			note = rest // the row has the node's name
+		}
+		return config.Mask(note)
 	case len(o.Results) > 0:
 		return config.Mask(firstLine(o.Results[len(o.Results)-1].Message))
 	}

@@ -24,12 +24,13 @@ type text struct {
 	version  string     // of conc
 	partial  map[string][]byte
 	outcomes []*runner.Outcome
-	gapped   bool              // the last line written is empty
+	gapped   bool              // the last line written is empty, or there is none
+	ended    bool              // a node's run has ended
 	at       map[string]string // node → "9/11", for the table at the end
 }
 
 func newText(o Options) *text {
-	t := &text{o: o, partial: map[string][]byte{}, at: map[string]string{}}
+	t := &text{o: o, gapped: true, partial: map[string][]byte{}, at: map[string]string{}}
 	t.width = func() int { return math.MaxInt }
 	if Terminal(o.Out) {
 		t.width = func() int { return Width(o.Out) }
@@ -78,6 +79,9 @@ func (t *text) header(e runner.Event) {
 		return
 	}
 	if t.many() {
+		if t.ended {
+			t.gap()
+		}
 		// A line of its own would be torn from its steps when nodes run at once.
 		t.printf("%s= %s, list %s, %s\n", t.prefix(e.Node), Line(e.Target), Line(e.Plan.List), Count(len(e.Plan.Steps), "step"))
 		return
@@ -153,8 +157,9 @@ func (t *text) step(e runner.Event) {
 		return
 	}
 	t.tail(e)
-	if r.Hint != "" {
-		t.below(r.Hint)
+	// A hint may have a line to be copied: it is not broken.
+	for l := range strings.Lines(Escape(r.Hint)) {
+		t.printf("%s%s\n", indent, strings.TrimRight(l, "\n"))
 	}
 }
 

@@ -241,6 +241,7 @@ web1  4/5  install               remote  not started
 web1  5/5  close                 remote  not started
 
 OK  web1  1 of 5 steps  0.1s
+
 web2  = deploy@10.0.0.11:22, list release, 5 steps
 web2  1/5  open                  remote  TIMED OUT 2m05s  over 2m
 web2  2/5  stage                 local   not started
