@@ -9,6 +9,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -94,7 +95,7 @@ func (p *program) demo(ctx context.Context, o demoOptions) (err error) {
 	}
 
 	// JSON is for programs: what the demo has to say goes beside it.
-	say := demoTeller{w: p.streams.Out, name: p.name(), project: project, options: o}
+	say := demoTeller{w: p.streams.Out, name: p.name(), typed: p.typed(), project: project, options: o}
 	switch {
 	case p.flags.quiet:
 		say.w = io.Discard
@@ -121,6 +122,14 @@ func (p *program) demo(ctx context.Context, o demoOptions) (err error) {
 	return nil
 }
 
+// typed is how the program was started: by go run, it has no place of its own.
+func (p *program) typed() string {
+	if p.app.Name == "" && strings.Contains(filepath.ToSlash(p.env.Executable), "/go-build") {
+		return "go run ./cmd/conc"
+	}
+	return p.name()
+}
+
 // operator is this program as somebody else: one whose home is the demo's, with
 // no key but the demo's. What it runs is what anyone's command line runs.
 func (p *program) operator(d demoProject) *program {
@@ -129,9 +138,7 @@ func (p *program) operator(d demoProject) *program {
 	env.StateDir = stateDir(func(string) string { return "" }, d.dir)
 	env.Getenv = func(key string) string {
 		switch key {
-		case "HOME":
-			return d.dir
-		case "SSH_AUTH_SOCK", "XDG_STATE_HOME":
+		case "HOME", "SSH_AUTH_SOCK", "XDG_STATE_HOME":
 			return ""
 		}
 		return p.env.Getenv(key)

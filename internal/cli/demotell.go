@@ -14,6 +14,7 @@ import (
 type demoTeller struct {
 	w       io.Writer
 	name    string // of the program
+	typed   string // and how it was started
 	project demoProject
 	options demoOptions
 }
@@ -50,24 +51,45 @@ func (s demoTeller) after(code int) error {
 		base := path.Base(head(name))
 		s.printf("  %s%s%s\n", strings.Repeat("  ", depth), ui.Line(base), ui.Line(name[len(strings.TrimSuffix(head(name), "/")):]))
 	}
-	if open {
+	switch {
+	case open:
 		s.printf("\nThe bundle, site-bundle, is still there: it is the lock, and what was delivered.\n")
-	} else {
+	case code == exitOK:
 		s.printf("\nThe bundle, site-bundle, is gone: the node is free for the next change.\n")
+	default:
+		s.printf("\nThere is no bundle, site-bundle, on it: the node is free for the next change.\n")
 	}
 	if s.options.keep != "" {
 		return nil
 	}
-	s.printf("This node is gone now, with everything that was on it. Next:\n\n")
-	again := s.name + " demo"
-	if s.options.failAt == "" {
-		s.printf("  %-30s  a step that fails, and what to do then\n", again+" --fail-at check")
-	} else {
-		again += " --fail-at " + quote(s.options.failAt)
+	s.printf("This node is gone now, with all that was on it")
+	if code != exitOK {
+		s.printf(": the commands above were for one that stays")
 	}
-	s.printf("  %-30s  a node that stays, to type commands of your own\n", again+" --keep play")
-	s.printf("  %-30s  a deploy.ini for a node of your own\n", s.name+" init")
+	demo := s.typed + " demo"
+	next := [][2]string{
+		{demo + " --fail-at check", "a step that fails, and what to do then"},
+		{demo + " --keep play", "a node that stays, to type commands of your own"},
+		{s.typed + " init", "a deploy.ini for a node of your own"},
+	}
+	if s.options.failAt != "" {
+		next = next[1:]
+		next[0][0] = demo + " --keep play --fail-at " + quote(s.options.failAt)
+	}
+	s.printf(". Next:\n\n")
+	s.commands(next)
 	return nil
+}
+
+// commands lists what to type, and what it is for.
+func (s demoTeller) commands(list [][2]string) {
+	width := 0
+	for _, l := range list {
+		width = max(width, len(l[0]))
+	}
+	for _, l := range list {
+		s.printf("  %-*s  # %s\n", width, l[0], l[1])
+	}
 }
 
 // head is a name of a tree without a link's target.
@@ -80,13 +102,11 @@ func head(name string) string {
 func (s demoTeller) serving() {
 	s.printf("\nThe node serves on until Ctrl-C. In another terminal:\n\n")
 	s.printf("  . %s\n", quote(s.project.path("env")))
-	for _, l := range [][2]string{
-		{"plan " + demoNode + " --by-hand", "what a deploy would do, as shell lines"},
-		{"deploy " + demoNode + " --set version=1.1", "the next release"},
-		{"deploy " + demoNode, "and back"},
-	} {
-		s.printf("  %-35s  # %s\n", s.name+" "+l[0], l[1])
-	}
+	s.commands([][2]string{
+		{s.name + " plan " + demoNode + " --by-hand", "what a deploy would do, as shell lines"},
+		{s.name + " deploy " + demoNode + " --set version=1.1", "the next release"},
+		{s.name + " deploy " + demoNode, "and back"},
+	})
 	if s.options.failAt != "" {
 		s.printf("\nFirst give the lock back, as said above, and mend step %s in\n%s.\n",
 			ui.Line(s.options.failAt), ui.Line(s.project.path("deploy.ini")))
