@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"example.org/conc/config"
 )
 
 // Hold stops and asks the operator whether to go on.
@@ -62,6 +64,11 @@ func (h Hold) Do(ctx context.Context, env *Env) error {
 
 // Place is the workstation: the operator is there.
 func (h Hold) Place() Host { return Local }
+
+// ByHand is a comment: there is nothing to type.
+func (h Hold) ByHand(*config.Node) []string {
+	return []string{"# hold: " + strings.Join(strings.Fields(h.Message), " ")}
+}
 
 // Limit is the longest there is: people take their time.
 func (h Hold) Limit() time.Duration { return 1000 * time.Hour }

@@ -51,13 +51,21 @@ func atMostOne(args []string) (string, error) {
 	return "", nil
 }
 
-// Do mounts it.
-func (m MountSSHFS) Do(ctx context.Context, env *Env) error {
+// Prepare looks for sshfs and FUSE.
+func (m MountSSHFS) Prepare(context.Context, *Env) error {
 	if _, err := exec.LookPath("sshfs"); err != nil {
 		return Errorf("there is no sshfs program here").WithHint("install the package sshfs, or use deliver in its place")
 	}
 	if _, err := os.Stat("/dev/fuse"); err != nil && runtime.GOOS == "linux" {
 		return Errorf("this system has no FUSE: %w", err).WithHint("modprobe fuse, or use deliver in its place")
+	}
+	return nil
+}
+
+// Do mounts it.
+func (m MountSSHFS) Do(ctx context.Context, env *Env) error {
+	if err := m.Prepare(ctx, env); err != nil {
+		return err
 	}
 	if len(env.SSH) == 0 {
 		return Errorf("it is not known how ssh reaches the node")
