@@ -183,7 +183,7 @@ func TestDeliverManySmallFiles(t *testing.T) {
 	f := newFar(t)
 	src := t.TempDir()
 	var sources []Source
-	for i := range 3000 {
+	for i := range 1500 {
 		name := fmt.Sprintf("package/lib/part-%02d/module-%04d.py", i%20, i)
 		sources = append(sources, Source{Local: write(t, filepath.Join(src, name), []byte(name), 0o644), Path: name})
 	}
@@ -204,8 +204,8 @@ func TestDeliverManySmallFiles(t *testing.T) {
 		}
 		return Settle(m, sent)
 	}
-	if sent, err := Deliver(t.Context(), f, f.bundle, sources, nil); err != nil || sent.SentFiles != 3000 {
-		t.Fatalf("got %+v, %v, want 3000 files sent", sent, err)
+	if sent, err := Deliver(t.Context(), f, f.bundle, sources, nil); err != nil || sent.SentFiles != 1500 {
+		t.Fatalf("got %+v, %v, want 1500 files sent", sent, err)
 	}
 	if frames < 2 {
 		t.Errorf("got %d questions, want several", frames)
