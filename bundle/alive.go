@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,9 +30,12 @@ func ValidRun(run string) bool {
 
 const aliveFile = "alive"
 
+// ErrAlive says that an agent of the same run is running.
+var ErrAlive = errors.New("another agent of it is running")
+
 // HoldAlive says, until release is called or this process ends, that an agent
 // of run is running. Children do not inherit it. The run's directory is made.
-// It is an error when another agent of the same run is alive.
+// It is ErrAlive when another agent of the same run is.
 func HoldAlive(ctx context.Context, home, run string) (release func(), err error) {
 	if !ValidRun(run) {
 		return nil, fmt.Errorf("not a run's id: %q", run)
@@ -45,8 +49,12 @@ func HoldAlive(ctx context.Context, home, run string) (release func(), err error
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	f := flock.New(filepath.Join(dir, aliveFile), flock.SetPermissions(0o600))
-	if ok, err := f.TryLockContext(ctx, 20*time.Millisecond); !ok {
-		return nil, fmt.Errorf("run %s: another agent of it is running: %w", Short(run), err)
+	_, err = f.TryLockContext(ctx, 20*time.Millisecond)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, fmt.Errorf("run %s: %w", Short(run), ErrAlive)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return func() { _ = f.Close() }, nil
 }

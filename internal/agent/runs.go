@@ -2,6 +2,7 @@ package agent
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -44,9 +45,12 @@ func (se *session) open() error {
 		return jobs.Errorf("the node's own records cannot be kept: %w", err)
 	}
 	release, err := bundle.HoldAlive(se.ctx, se.Home, se.owner.Run)
-	if err != nil {
-		return jobs.Blockedf("an agent of this run is still at work on the node: %w", err).
+	if errors.Is(err, bundle.ErrAlive) {
+		return jobs.Blockedf("an agent of this run is still at work on the node").
 			WithHint("wait until its step has ended: conc status %s", se.node.Name())
+	}
+	if err != nil {
+		return jobs.Errorf("the node's own records cannot be kept: %w", err)
 	}
 	if se.Record != nil {
 		j, err := se.Record(filepath.Join(dir, "journal"), se.owner.Run)

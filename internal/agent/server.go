@@ -270,6 +270,9 @@ func (se *session) handle(f frame) error {
 	case kindConfig:
 		return se.configure(f)
 	case kindSecret:
+		if se.secrets != nil {
+			return badFrame("secrets twice")
+		}
 		return f.unpack(&se.secrets)
 	case kindRun:
 		return se.start(f)

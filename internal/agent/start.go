@@ -64,6 +64,9 @@ func Start(ctx context.Context, t Transport, o Options) (*Client, error) {
 		return nil, err
 	}
 	c, err = l.try(ctx, bin.hash, true)
+	if errors.Is(err, errDamaged) {
+		l.withdraw(ctx, bin)
+	}
 	if err != nil && missing(err) {
 		var e *attemptError
 		errors.As(err, &e)
@@ -141,8 +144,8 @@ func (l *launch) try(ctx context.Context, hash string, verify bool) (*Client, er
 		err = c.shake(ctx, l.secret)
 	}
 	if err == nil && c.hello.Hash != hash {
-		err = &StartError{Err: fmt.Errorf("%s: the agent's file is not what was sent (sha256 %s, not %s)",
-			l.Node.Name(), clean(c.hello.Hash, 64), hash), Hint: "remove it, and try again: rm ~/" + binDir + "/conc-" + hash}
+		err = &StartError{Err: fmt.Errorf("%s: %w (sha256 %s, not %s)", l.Node.Name(), errDamaged, clean(c.hello.Hash, 64), hash),
+			Hint: "try again; if it stays, look after the node's disk"}
 	}
 	if err == nil {
 		return c, nil
@@ -152,7 +155,10 @@ func (l *launch) try(ctx context.Context, hash string, verify bool) (*Client, er
 	return nil, l.why(ctx, l.judge(c, err))
 }
 
-var errNoAnswer = errors.New("no agent answered in time")
+var (
+	errNoAnswer = errors.New("no agent answered in time")
+	errDamaged  = errors.New("the agent's file on the node is not what was sent")
+)
 
 // why is err, or the reason that ctx is done for.
 func (l *launch) why(ctx context.Context, err error) error {

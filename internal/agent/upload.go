@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -145,7 +146,7 @@ func (l *launch) upload(ctx context.Context, b build) error {
 	random := make([]byte, 8)
 	_, _ = rand.Read(random)
 	temp := path.Join(home, binDir, uploadPrefix+hex.EncodeToString(random))
-	if err := l.send(client, f, temp); err != nil {
+	if err := l.send(client, f, temp, b.hash); err != nil {
 		// A server calls a full disk just a failure: look before the partial file goes.
 		err = orFull(client, path.Join(home, binDir), err)
 		_ = client.Remove(temp)
@@ -164,6 +165,19 @@ func (l *launch) upload(ctx context.Context, b build) error {
 		return fail("renaming", err, "")
 	}
 	return nil
+}
+
+// withdraw takes a damaged program away, so that its name is not believed.
+func (l *launch) withdraw(ctx context.Context, b build) {
+	client, err := l.t.SFTP(ctx)
+	if err != nil {
+		l.Log.Warn().Err(err).Msg("the damaged agent stays on the node")
+		return
+	}
+	defer client.Close()
+	if err := client.Remove(path.Join(binDir, "conc-"+b.hash)); err != nil {
+		l.Log.Warn().Err(err).Msg("the damaged agent stays on the node")
+	}
 }
 
 // orFull says that the disk is full, when it is, instead of err.
@@ -192,7 +206,7 @@ func makeDir(client *sftp.Client, dir string) error {
 }
 
 // send writes a file to the node, to its disk, and makes it executable.
-func (l *launch) send(client *sftp.Client, f *os.File, to string) error {
+func (l *launch) send(client *sftp.Client, f *os.File, to, hash string) error {
 	fi, err := f.Stat()
 	if err != nil {
 		return err
@@ -201,10 +215,11 @@ func (l *launch) send(client *sftp.Client, f *os.File, to string) error {
 	if err != nil {
 		return err
 	}
-	from := &counted{f: f, size: fi.Size(), tell: l.Uploading}
+	sum := sha256.New()
+	from := &counted{f: io.TeeReader(f, sum), size: fi.Size(), tell: l.Uploading}
 	n, err := w.ReadFromWithConcurrency(from, 64)
-	if err == nil && n != fi.Size() {
-		err = fmt.Errorf("%d of %d bytes were sent", n, fi.Size())
+	if err == nil && (n != fi.Size() || hex.EncodeToString(sum.Sum(nil)) != hash) {
+		err = fmt.Errorf("%s has changed since this program was started", f.Name())
 	}
 	if err == nil {
 		err = w.Chmod(0o700)
