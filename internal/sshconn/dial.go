@@ -217,9 +217,9 @@ func (d *dialer) attempt(ctx context.Context, via *ssh.Client, t Target, keys ju
 	w := &wire{Conn: raw, silence: d.o.silence}
 	hung := context.AfterFunc(ctx, func() { _ = w.Close() })
 	defer hung()
-	// A peer that says nothing at all is given up earlier.
-	mute := time.AfterFunc(d.o.Connect*3/4, func() {
-		if head, _ := w.said(); len(head) == 0 {
+	// A peer that says nothing of SSH is given up earlier.
+	mute := time.AfterFunc(d.early(), func() {
+		if _, spoke := w.said(); !spoke {
 			w.note(nil, errMute)
 			_ = w.Close()
 		}
@@ -261,6 +261,9 @@ func (d *dialer) attempt(ctx context.Context, via *ssh.Client, t Target, keys ju
 
 var errMute = errors.New("mute")
 
+// early is when a peer that is not heard of at all is given up.
+func (d *dialer) early() time.Duration { return d.o.Connect * 3 / 4 }
+
 // connect makes the connection below SSH.
 func (d *dialer) connect(ctx context.Context, via *ssh.Client, t Target) (net.Conn, error) {
 	if via != nil {
@@ -279,7 +282,7 @@ func (d *dialer) connect(ctx context.Context, via *ssh.Client, t Target) (net.Co
 		}
 		return nil, errorf(Unreachable, "", "%s: the jump host cannot reach it: %s", t.label(), said([]byte(open.Message)))
 	}
-	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", t.addr())
+	c, err := (&net.Dialer{Timeout: d.early()}).DialContext(ctx, "tcp", t.addr())
 	if err == nil {
 		return c, nil
 	}
@@ -291,6 +294,8 @@ func (d *dialer) connect(ctx context.Context, via *ssh.Client, t Target) (net.Co
 		return nil, errorf(Unreachable, "check sshd.ip", "%s: no such host name: %q", t.label(), t.Host)
 	case errors.As(err, &dns):
 		return nil, errorf(Unreachable, "", "%s: the name %q cannot be looked up: %s", t.label(), t.Host, dns.Err)
+	case timedOut(err):
+		return nil, errorf(Unreachable, "is a firewall in between? timeout.connect sets the limit", "%s: no answer to the connection within %v", t.label(), d.early())
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return nil, errorf(Unreachable, "is sshd running there, and sshd.port right?", "%s: connection refused: nothing listens on port %d", t.label(), t.Port)
 	case errors.Is(err, syscall.ECONNRESET):
@@ -301,6 +306,11 @@ func (d *dialer) connect(ctx context.Context, via *ssh.Client, t Target) (net.Co
 		err = op.Err
 	}
 	return nil, errorf(Unreachable, "", "%s: %w", t.label(), err)
+}
+
+func timedOut(err error) bool {
+	var e net.Error
+	return errors.As(err, &e) && e.Timeout()
 }
 
 // late is the error of a context that ended: the operator's wish, or the limit.
@@ -316,11 +326,11 @@ func (d *dialer) explain(ctx context.Context, t Target, w *wire, l *login, judge
 	head, spoke := w.said()
 	var e *Error
 	var algo *ssh.AlgorithmNegotiationError
-	over := errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe)
+	over := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe)
 	switch {
 	case errors.As(err, &e):
 		return e
-	case errors.Is(w.broken(), errMute):
+	case errors.Is(w.broken(), errMute) && len(head) == 0:
 		return errorf(Unreachable, "is it an SSH server?", "%s: port %d takes connections and says nothing", t.label(), t.Port)
 	case ctx.Err() != nil:
 		switch {

@@ -50,6 +50,7 @@ type identity struct {
 	signer ssh.Signer // nil while the key is encrypted
 	locked []byte     // the encrypted file
 	agent  bool
+	public bool // where the private key should be, there is a public one
 }
 
 // unlockTries is how often a passphrase is asked for, as ssh does.
@@ -68,7 +69,8 @@ func readIdentity(path string) (*identity, error) {
 		return nil, err
 	}
 	if _, _, _, _, err := ssh.ParseAuthorizedKey(data); err == nil {
-		return nil, fmt.Errorf("%s is a public key, not the private one", path)
+		id.public = true
+		return id, id.readPublic(path) // good for the agent, if it holds it
 	}
 	var locked *ssh.PassphraseMissingError
 	signer, err := ssh.ParsePrivateKey(data)

@@ -132,6 +132,8 @@ func TestRefusedDialsAreTriedAgain(t *testing.T) {
 	})
 	op.t.Port, op.t.HostKey = port, op.node.HostKey
 	c := op.dial(t)
+	mu.Lock()
+	defer mu.Unlock()
 	if got := refusals; got != -1 {
 		t.Errorf("got %d refusals left, want none and one connection", got)
 	}
@@ -144,10 +146,10 @@ func TestTimeAtAPromptIsNotCounted(t *testing.T) {
 	path := filepath.Join(op.o.Home, ".ssh", "id_ed25519-test")
 	keyPair(t, path, "secret", op.operatorKey(t))
 	op.t.Files = []string{path}
-	op.o.Connect = 500 * time.Millisecond
+	op.o.Connect = 1500 * time.Millisecond
 	op.o.silence = 300 * time.Millisecond
 	op.o.Prompt = func(ctx context.Context, _ string) (string, error) {
-		time.Sleep(800 * time.Millisecond)
+		time.Sleep(op.o.Connect)
 		return "secret", ctx.Err()
 	}
 	if out, err := run(op.dial(t), "echo in"); err != nil || out != "in\n" {

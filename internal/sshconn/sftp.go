@@ -38,7 +38,7 @@ func (c *Conn) SFTP(ctx context.Context) (*sftp.Client, error) {
 		}
 		return nil, errorf(NoAuth, `its sshd_config needs a line like "Subsystem sftp internal-sftp"`, "%s: the server has no SFTP: %w", name, err)
 	}
-	filter := &noiseFilter{in: p.stdout}
+	filter := &noiseFilter{in: sftpEnd{p}}
 	c.drain(p, filter)
 
 	limit, cancel := context.WithTimeoutCause(ctx, sftpStart, fmt.Errorf("%s: no SFTP server answers within %v", name, sftpStart))
@@ -46,7 +46,7 @@ func (c *Conn) SFTP(ctx context.Context) (*sftp.Client, error) {
 	var client *sftp.Client
 	err = c.within(limit, p, func() error {
 		// Each option is checked by its number only: none of these can fail.
-		client, err = sftp.NewClientPipe(filter, sftpPipe{p}, sftpOptions(string(p.client.ServerVersion()))...)
+		client, err = sftp.NewClientPipe(filter, sftpEnd{p}, sftpOptions(string(p.chain.last().client.ServerVersion()))...)
 		return err
 	})
 	switch {
@@ -85,12 +85,30 @@ func sftpOptions(version string) []sftp.ClientOption {
 	return append(o, sftp.MaxConcurrentRequestsPerFile(64))
 }
 
-// sftpPipe is the client's writing end; closing it ends the session.
-type sftpPipe struct{ p *proc }
+// sftpEnd is the client's end of the channel. When that ends because the
+// connection did, Done is closed before the client hears of it: what fails then
+// is known to fail for that reason.
+type sftpEnd struct{ p *proc }
 
-func (s sftpPipe) Write(b []byte) (int, error) { return s.p.stdin.Write(b) }
+func (s sftpEnd) Read(b []byte) (int, error) {
+	n, err := s.p.stdout.Read(b)
+	return n, s.judge(err)
+}
 
-func (s sftpPipe) Close() error {
+func (s sftpEnd) Write(b []byte) (int, error) {
+	n, err := s.p.stdin.Write(b)
+	return n, s.judge(err)
+}
+
+func (s sftpEnd) judge(err error) error {
+	if err != nil && !s.p.closed.Load() && !s.p.alive() {
+		return s.p.conn.gone(s.p.chain)
+	}
+	return err
+}
+
+// Close ends the session.
+func (s sftpEnd) Close() error {
 	_ = s.p.stdin.Close()
 	return s.p.Close()
 }

@@ -69,9 +69,6 @@ func keyPair(t *testing.T, path, passphrase string, key any) ssh.PublicKey {
 		key = private
 	}
 	block, err := ssh.MarshalPrivateKey(key.(ed25519.PrivateKey), "test")
-	if passphrase != "" {
-		block, err = ssh.MarshalPrivateKeyWithPassphrase(key.(ed25519.PrivateKey), "test", []byte(passphrase))
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +78,27 @@ func keyPair(t *testing.T, path, passphrase string, key any) ssh.PublicKey {
 	}
 	write(t, path, string(pem.EncodeToMemory(block)))
 	write(t, path+".pub", string(ssh.MarshalAuthorizedKey(signer.PublicKey())))
+	if passphrase != "" {
+		lock(t, path, passphrase, key.(ed25519.PrivateKey))
+	}
 	return signer.PublicKey()
+}
+
+// lock encrypts a private key file. ssh-keygen can do it in few rounds, which
+// the library cannot: it takes seconds under the race detector.
+func lock(t *testing.T, path, passphrase string, key ed25519.PrivateKey) {
+	t.Helper()
+	if keygen, err := exec.LookPath("ssh-keygen"); err == nil {
+		if out, err := exec.Command(keygen, "-p", "-a", "1", "-P", "", "-N", passphrase, "-f", path).CombinedOutput(); err != nil {
+			t.Fatalf("ssh-keygen: %v\n%s", err, out)
+		}
+		return
+	}
+	block, err := ssh.MarshalPrivateKeyWithPassphrase(key, "test", []byte(passphrase))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, string(pem.EncodeToMemory(block)))
 }
 
 func write(t *testing.T, path, text string) {
