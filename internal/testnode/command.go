@@ -24,6 +24,7 @@ type command struct {
 	ch   ssh.Channel
 	cmd  *exec.Cmd
 	ours []*os.File // the ends of the pipes that we hold: stdin, stdout, stderr
+	tty  *terminal  // in the place of the pipes; nil: none was asked for
 }
 
 // withRC is text as the login shell gets it.
@@ -48,14 +49,14 @@ func (s *server) environment(sc *ssh.ServerConn) []string {
 	return append(env, s.o.Env...)
 }
 
-// command prepares a command line; "" is a login shell.
-func (s *server) command(sc *ssh.ServerConn, ch ssh.Channel, text string) *command {
+// command prepares a command line; "" is a login shell. tty may be nil.
+func (s *server) command(sc *ssh.ServerConn, ch ssh.Channel, tty *terminal, text string) *command {
 	name := filepath.Base(s.o.Shell)
 	argv := []string{name, "-c", s.withRC(text)}
 	if text == "" {
 		argv = []string{"-" + name}
 	}
-	return &command{s: s, ch: ch, cmd: &exec.Cmd{
+	return &command{s: s, ch: ch, tty: tty, cmd: &exec.Cmd{
 		Path: s.o.Shell, Args: argv, Dir: s.home, Env: s.environment(sc),
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}}
@@ -75,9 +76,14 @@ func (c *command) run() {
 	var work, output sync.WaitGroup
 	work.Go(func() {
 		_, _ = io.Copy(stdin, c.ch)
-		_ = stdin.Close()
+		if c.tty == nil {
+			_ = stdin.Close()
+		}
 	})
 	for from, to := range map[*os.File]io.Writer{stdout: c.ch, stderr: c.ch.Stderr()} {
+		if from == nil {
+			continue
+		}
 		output.Go(func() {
 			_, _ = io.Copy(to, from)
 			_ = from.Close() // when nobody listens: the program is told so by SIGPIPE
@@ -93,27 +99,32 @@ func (c *command) run() {
 	work.Wait() // reads until the client has closed its side, too
 }
 
-// start starts the program, unless the node is being closed.
+// start starts the program, unless the node is being closed. stderr is nil for
+// one with a terminal.
 func (c *command) start() (stdin, stdout, stderr *os.File, err error) {
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	if c.s.closed {
 		return nil, nil, nil, os.ErrClosed
 	}
-	var theirs []*os.File
-	pipe := func() (r, w *os.File) {
-		if err == nil {
-			r, w, err = os.Pipe()
+	var theirs [3]*os.File
+	if c.tty != nil {
+		stdin, theirs[0], err = c.tty.open(c)
+		stdout, theirs[1], theirs[2] = stdin, theirs[0], theirs[0]
+	} else {
+		pipe := func() (r, w *os.File) {
+			if err == nil {
+				r, w, err = os.Pipe()
+			}
+			return r, w
 		}
-		return r, w
+		theirs[0], stdin = pipe()
+		stdout, theirs[1] = pipe()
+		stderr, theirs[2] = pipe()
 	}
-	inR, stdin := pipe()
-	stdout, outW := pipe()
-	stderr, errW := pipe()
-	theirs = []*os.File{inR, outW, errW}
 	c.ours = []*os.File{stdin, stdout, stderr}
 	if err == nil {
-		c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = inR, outW, errW
+		c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = theirs[0], theirs[1], theirs[2]
 		err = c.cmd.Start()
 	}
 	for _, f := range theirs {

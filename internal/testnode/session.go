@@ -20,16 +20,27 @@ func (s *server) session(sc *ssh.ServerConn, nc ssh.NewChannel) {
 		work    sync.WaitGroup
 		started bool
 		cmd     *command
+		tty     *terminal
 	)
 	for req := range requests {
 		var text struct{ Value string }
 		ok := false
 		switch {
+		case req.Type == "window-change" && tty != nil:
+			if cmd != nil {
+				cmd.resize(req.Payload)
+			}
 		case started:
+		case req.Type == "pty-req":
+			tty = wanted(req.Payload)
+			if req.WantReply {
+				_ = req.Reply(tty != nil, nil)
+			}
+			continue
 		case req.Type == "exec" && ssh.Unmarshal(req.Payload, &text) == nil:
-			cmd, ok = s.command(sc, ch, text.Value), true
+			cmd, ok = s.command(sc, ch, tty, text.Value), true
 		case req.Type == "shell":
-			cmd, ok = s.command(sc, ch, ""), true
+			cmd, ok = s.command(sc, ch, tty, ""), true
 		case req.Type == "subsystem" && ssh.Unmarshal(req.Payload, &text) == nil:
 			if ok = text.Value == "sftp" && !s.o.NoSFTP; ok {
 				work.Go(func() { s.sftp(ch) })

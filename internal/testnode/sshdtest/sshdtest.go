@@ -7,7 +7,7 @@
 // and each command is given a HOME below the test's directory.
 //
 // Where there is no sshd (or, as root, no namespaces) a test is skipped; with
-// CONC_REQUIRE_SSH=1 it fails.
+// CONC_REQUIRE_SSHD=1 it fails.
 package sshdtest
 
 import (
@@ -228,7 +228,7 @@ func program(t testing.TB, name string, places ...string) string {
 // unavailable skips the test, unless it was said that nothing may be missing.
 func unavailable(t testing.TB, why string) {
 	t.Helper()
-	if os.Getenv("CONC_REQUIRE_SSH") == "1" {
+	if os.Getenv("CONC_REQUIRE_SSHD") == "1" {
 		t.Fatal(why)
 	}
 	t.Skip(why)
