@@ -82,6 +82,9 @@ func (d Deliver) Repeatable() {}
 // Inert says that it makes nothing on the workstation.
 func (d Deliver) Inert() {}
 
+// Place is the workstation.
+func (d Deliver) Place() Host { return Local }
+
 // ByHand gives the shell line, from deploy.ini's folder.
 func (d Deliver) ByHand(n *config.Node) []string {
 	sources := make([]string, len(d.Sources))

@@ -76,6 +76,9 @@ func (p Put) Repeatable() {}
 // Inert says that it makes nothing on the workstation.
 func (p Put) Inert() {}
 
+// Place is the workstation.
+func (p Put) Place() Host { return Local }
+
 // ByHand gives the shell line, from deploy.ini's folder.
 func (p Put) ByHand(n *config.Node) []string {
 	return []string{fmt.Sprintf("scp -p %s-- %s %s", scpPort(n), typed(n, p.Source), scpPath(n, farTyped(n, p.Destination)))}
@@ -156,6 +159,9 @@ func (f Fetch) Validate() error { return firstError(fileName(f.Source), fileName
 
 // Repeatable says that it may be run again.
 func (f Fetch) Repeatable() {}
+
+// Place is the workstation.
+func (f Fetch) Place() Host { return Local }
 
 // ByHand gives the shell line, from deploy.ini's folder.
 func (f Fetch) ByHand(n *config.Node) []string {

@@ -36,12 +36,13 @@ func templateEntry() Entry {
 		Summary: "write a file from a template and the node's attributes",
 		Help: `Fills in SOURCE, a Go text/template, and writes DESTINATION on the step's host:
 {{.version}}, or {{attr "http.port"}} for a key with a dot; {{if has "key"}}
-asks whether there is one. KEY=VALUE adds values; a secret that is used on the
-node has to be named so: db.password=%(db.password)s. On the node a relative
-SOURCE is in the bundle, on the workstation it starts at deploy.ini's folder.
-The file is written whole: a reader sees the old one or the new one. A link at
-DESTINATION is replaced. The mode is that of the file that is there, or 0644.
-The same content again is OK and changes nothing.
+asks whether there is one. KEY=VALUE adds values. The secrets among the
+attributes may be used; when the line names one itself
+(db.password=%(db.password)s), only those that it names are sent to the node. On
+the node a relative SOURCE is in the bundle, on the workstation it starts at
+deploy.ini's folder. The file is written whole: a reader sees the old one or the
+new one. A link at DESTINATION is replaced. The mode is that of the file that is
+there, or 0644. The same content again is OK and changes nothing.
 
 BLOCKED: a pattern as SOURCE matches none or several. FAILED: the template is
 wrong or asks for a key that is not there (file, line and key are named),
@@ -96,6 +97,23 @@ func (t Template) Validate() error {
 
 // Repeatable says that it may be run again.
 func (t Template) Repeatable() {}
+
+// Secrets lists those of the node's attributes: a plan is made without reading
+// the template. A line that names a secret itself names all that it needs.
+func (t Template) Secrets(n *config.Node) []string {
+	for _, v := range t.Values {
+		if len(config.SecretNames(v)) > 0 {
+			return nil
+		}
+	}
+	var names []string
+	for _, a := range n.Attrs() {
+		if a.Key != "sudo.secret" {
+			names = append(names, config.SecretNames(a.Value)...)
+		}
+	}
+	return names
+}
 
 // ByHand says what to do: there is no shell line for it.
 func (t Template) ByHand(n *config.Node) []string {
@@ -229,7 +247,7 @@ func (v values) attr(key string) (string, error) {
 	}
 	s, err := config.Reveal(raw, v.env.Secret)
 	if err != nil {
-		return "", Errorf("%w", err).WithHint("name it in the line: %s=%%(%s)s", key, key)
+		return "", Errorf("%s: %w", key, err)
 	}
 	return s, nil
 }

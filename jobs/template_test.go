@@ -4,7 +4,10 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
 	"testing"
+
+	"example.org/conc/config"
 )
 
 func TestTemplate(t *testing.T) {
@@ -97,5 +100,16 @@ func TestTemplateAsksOnlyForSecretsThatItUses(t *testing.T) {
 	p.want(Errored, "not sent to this node", "template", "app.in", "app.conf")
 	if got := p.read("app.conf"); got != "1.4.2" {
 		t.Errorf("got %q, want the old file", got)
+	}
+}
+
+func TestTemplateSecrets(t *testing.T) {
+	n := newPlace(t, Remote).Node
+	if got := (Template{}).Secrets(n); !slices.Equal(got, []string{"db"}) {
+		t.Errorf("got %q, want those of the attributes", got)
+	}
+	own := Template{Values: map[string]string{"k": config.SecretToken("other")}}
+	if got := own.Secrets(n); got != nil {
+		t.Errorf("a line that names one: got %q, want no others", got)
 	}
 }
