@@ -45,47 +45,53 @@ func check(e *entry, text string) *Problem {
 // precedence: --set, itself, its groups (the last named first), DEFAULT, built in.
 func (p *parser) link() {
 	f := p.file
+	groups := map[*entry][]*layer{} // the keys of those that a value of groups names
 	for _, name := range f.nodes.names {
+		if p.enough() {
+			return
+		}
 		n := f.nodes.sections[name]
-		n.layers = []*layer{f.set, n.keys}
 		e, ok := n.keys.keys["groups"]
 		if !ok {
 			e = f.defaults.keys["groups"]
 		}
-		if e != nil {
-			groups, problem := f.groupsOf(e)
+		if _, ok := groups[e]; !ok && e != nil {
+			layers, problem := f.groupsOf(e)
 			if problem != nil {
 				p.complain(e.origin, *problem)
 			}
-			for _, g := range slices.Backward(groups) {
-				n.layers = append(n.layers, g.keys)
-			}
+			groups[e] = layers
 		}
+		n.layers = append([]*layer{f.set, n.keys}, groups[e]...)
 		n.layers = append(n.layers, f.defaults, f.builtIns)
 	}
 }
 
-// groupsOf reads a value of groups: names, with blanks or commas between them.
-func (f *File) groupsOf(e *entry) ([]*section, *Problem) {
+// maxGroups is how many groups a node may be in.
+const maxGroups = 100
+
+// groupsOf gives the keys of the groups that a value of groups names, the last
+// one first. Blanks or commas are between the names.
+func (f *File) groupsOf(e *entry) ([]*layer, *Problem) {
 	if e.late {
 		return nil, &Problem{Reason: "groups: nothing is substituted here", Hint: "write the names of the groups"}
 	}
-	var groups []*section
-	for _, name := range groupNames(e.raw) {
+	names := strings.FieldsFunc(e.raw, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' })
+	if len(names) > maxGroups {
+		return nil, &Problem{Reason: fmt.Sprintf("groups: more than %d", maxGroups)}
+	}
+	var layers []*layer
+	for _, name := range slices.Backward(names) {
 		g, ok := f.groups.find(name)
 		switch {
 		case !ok:
-			return groups, &Problem{Reason: fmt.Sprintf("groups: there is no group %s", quote(name)), Hint: suggest(name, f.groups.names)}
-		case slices.Contains(groups, g):
-			return groups, &Problem{Reason: fmt.Sprintf("groups: %s is named twice", quote(name))}
+			return layers, &Problem{Reason: fmt.Sprintf("groups: there is no group %s", quote(name)), Hint: suggest(name, f.groups.names)}
+		case slices.Contains(layers, g.keys):
+			return layers, &Problem{Reason: fmt.Sprintf("groups: %s is named twice", quote(name))}
 		}
-		groups = append(groups, g)
+		layers = append(layers, g.keys)
 	}
-	return groups, nil
-}
-
-func groupNames(s string) []string {
-	return strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' })
+	return layers, nil
 }
 
 // maxSpent bounds the work of checking a file, in bytes of substituted values.
@@ -100,10 +106,16 @@ func (p *parser) checkLate() {
 	told := map[Origin]bool{} // of --set, which has no lines, one complaint too
 	spent := 0
 	for _, name := range f.nodes.names {
+		if p.enough() {
+			return
+		}
 		n := f.nodes.sections[name]
 		r := f.resolver()
 		for _, key := range n.lateKeys() {
 			e, _ := n.find(key)
+			if told[e.origin] {
+				continue
+			}
 			v := r.resolve(ref{name, key})
 			problem, at := v.problem, e.origin
 			if problem != nil {
@@ -115,8 +127,10 @@ func (p *parser) checkLate() {
 				at = n.origin
 			}
 			if problem != nil && !told[at] {
-				told[at] = true
 				p.complain(at, *problem)
+			}
+			if problem != nil {
+				told[at], told[e.origin] = true, true
 			}
 			if spent+r.spent > maxSpent {
 				p.refuse(0, "the values of all nodes are too many or too long to check", "name what they have in common once")

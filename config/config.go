@@ -68,7 +68,8 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// maxProblems is how many complaints are told of one file.
+// maxProblems is how many complaints are told of one file, and about how many
+// are looked for.
 const maxProblems = 100
 
 // inOrder gives the complaints in the order of the lines, those about --set
@@ -80,8 +81,8 @@ func (p Problems) inOrder() Problems {
 		}
 		return cmp.Compare(a.Origin.Line, b.Origin.Line)
 	})
-	if more := len(p) - maxProblems; more > 0 {
-		last := Problem{Origin: Origin{File: p[0].Origin.File}, Reason: fmt.Sprintf("and %d more problems", more)}
+	if len(p) > maxProblems {
+		last := Problem{Origin: Origin{File: p[0].Origin.File}, Reason: "and more problems than these"}
 		p = append(p[:maxProblems:maxProblems], last)
 	}
 	return p

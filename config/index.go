@@ -17,7 +17,7 @@ import (
 
 // maxSectionLines bounds a section: ini.v1 looks through all its keys for each
 // further one.
-const maxSectionLines = 2000
+const maxSectionLines = 1000
 
 // indexed is a section as the index knows it.
 type indexed struct {

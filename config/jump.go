@@ -23,7 +23,7 @@ func (p *parser) checkJumps() {
 		}
 		if _, ok := f.nodes.find(v.value); ok {
 			next[name] = v.value
-		} else if isName(v.value) && !told[e.origin] {
+		} else if isName(v.value) && !told[e.origin] && len(p.warnings) < maxProblems {
 			told[e.origin] = true
 			if near := Near(v.value, f.nodes.names); len(near) > 0 {
 				p.warnings = append(p.warnings, Problem{Origin: e.origin, Reason: fmt.Sprintf("sshd.jump: %s is no node; it is taken for a host", quote(v.value)),

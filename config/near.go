@@ -45,7 +45,7 @@ func editLimit(name string) int {
 // near tells whether word, in lower case, is within limit edits of name. The
 // lengths are compared first: that is cheap, and settles most of a large fleet.
 func near(word, name string, limit int) bool {
-	if d := len(word) - len(name); d > limit*utf8.UTFMax || -d > limit*utf8.UTFMax {
+	if d := utf8.RuneCountInString(word) - utf8.RuneCountInString(name); d > limit || -d > limit {
 		return false
 	}
 	return distance(word, strings.ToLower(name)) <= limit
@@ -56,7 +56,9 @@ func near(word, name string, limit int) bool {
 // swaps of neighbours that make b of a.
 func distance(a, b string) int {
 	s, t := []rune(a), []rune(b)
-	before, above, row := make([]int, len(t)+1), make([]int, len(t)+1), make([]int, len(t)+1)
+	n := len(t) + 1
+	rows := make([]int, 3*n)
+	before, above, row := rows[:n], rows[n:2*n], rows[2*n:]
 	for j := range row {
 		row[j] = j
 	}
@@ -74,7 +76,7 @@ func distance(a, b string) int {
 			}
 		}
 	}
-	return row[len(t)]
+	return row[n-1]
 }
 
 // maxListed is how many names are listed when none is near.

@@ -36,6 +36,10 @@ func (p *parser) complain(at Origin, problem Problem) {
 	p.problems = append(p.problems, problem)
 }
 
+// enough says that nobody will read more complaints: looking for them, and for
+// near names, stops.
+func (p *parser) enough() bool { return len(p.problems) > maxProblems }
+
 func (p *parser) parse(data []byte, opts Options) {
 	data, line, reason := text(data)
 	if reason != "" {
