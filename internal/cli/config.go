@@ -66,13 +66,17 @@ With --origin, show where each was written, and how.`,
 func attrRecords(n *config.Node) []attrJSON {
 	attrs := []attrJSON{}
 	for _, a := range n.Attrs() {
-		r := attrJSON{Key: a.Key, Value: config.Mask(a.Value), File: a.Origin.File, Line: a.Origin.Line, Section: a.Origin.Section}
-		if a.Raw != a.Value && len(config.SecretNames(a.Value)) == 0 {
-			r.Raw = a.Raw
-		}
-		attrs = append(attrs, r)
+		attrs = append(attrs, attrRecord(a))
 	}
 	return attrs
+}
+
+func attrRecord(a config.Attr) attrJSON {
+	r := attrJSON{Key: a.Key, Value: config.Mask(a.Value), File: a.Origin.File, Line: a.Origin.Line, Section: a.Origin.Section}
+	if a.Raw != a.Value && len(config.SecretNames(a.Value)) == 0 {
+		r.Raw = a.Raw
+	}
+	return r
 }
 
 func (p *program) showConfig(n *config.Node, origin bool) error {
@@ -131,10 +135,12 @@ func (p *program) configGetCmd() *cobra.Command {
 				}}
 			}
 			if p.flags.json {
-				return p.printJSON(attrJSON{
-					Key: a.Key, Value: config.Mask(a.Value),
-					File: a.Origin.File, Line: a.Origin.Line, Section: a.Origin.Section,
-				})
+				return p.printJSON(struct {
+					V    int    `json:"v"`
+					Type string `json:"type"`
+					Node string `json:"node"`
+					attrJSON
+				}{1, "attr", n.Name(), attrRecord(a)})
 			}
 			_, err = fmt.Fprintln(p.streams.Out, ui.Line(config.Mask(a.Value)))
 			return err

@@ -17,6 +17,9 @@ func (p *program) signals(ctx context.Context) (_ context.Context, _ *runner.Int
 	interrupt := runner.NewInterrupt()
 	got := make(chan os.Signal, 4)
 	signal.Notify(got, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// A reader of our output that went away must not end a deploy.
+	piped := make(chan os.Signal, 1)
+	signal.Notify(piped, syscall.SIGPIPE)
 	done, gone := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(gone)
@@ -38,6 +41,7 @@ func (p *program) signals(ctx context.Context) (_ context.Context, _ *runner.Int
 	}()
 	return ctx, interrupt, func() {
 		signal.Stop(got)
+		signal.Stop(piped)
 		close(done)
 		<-gone
 		cancel()
