@@ -169,7 +169,7 @@ func (p *parser) entry(l *layer, key, value string, at Origin) {
 		return
 	}
 	if passwordKey.MatchString(key) && !e.late && value != "" && !strings.HasPrefix(value, secretPrefix) {
-		p.warnings = append(p.warnings, Problem{Origin: at, Reason: key + ": this looks like a password, in a file", Hint: "write " + key + " = secret:NAME, and conc asks for it when it is needed"})
+		p.warnings = append(p.warnings, Problem{Origin: at, Reason: key + ": this looks like a password, in the open", Hint: "write " + key + " = secret:NAME, and conc asks for it when it is needed"})
 	}
 }
 

@@ -83,6 +83,7 @@ func TestRefused(t *testing.T) {
 		{"line without words", node + "[jobs:a]\nx = ; nothing\n", []string{"d.ini:3: x: nothing"}},
 		{"number for a name", node + "[jobs:a]\n3 = remote run a\n", []string{`d.ini:3: "3" is no name for a line`}},
 		{"dash for a name", node + "[jobs:a]\n- = remote run a\n", []string{`d.ini:3: "-" is no name for a line`}},
+		{"password with a per cent sign", node + "db.password = %(hunter2\n", []string{"d.ini:2: db.password:"}},
 		{"secret's name", node + "x = secret:a b\n", []string{"d.ini:2: x:", `"a b"`}},
 		{"secret where none can be", node + "admin = secret:a\n", []string{"d.ini:2: admin cannot be a secret"}},
 		{"sudo.secret as it is", node + "sudo.secret = hunter2\n", []string{"d.ini:2: sudo.secret:", "secret:NAME"}},

@@ -38,7 +38,7 @@ func split(s string) ([]part, *Problem) {
 		case strings.HasPrefix(s, "("):
 			end := strings.IndexByte(s, ')')
 			if end < 0 || !strings.HasPrefix(s[end+1:], "s") {
-				return nil, &Problem{Reason: fmt.Sprintf("%s does not end in )s", quote("%"+s)), Hint: "write %(key)s to substitute a key, %% for a per cent sign"}
+				return nil, &Problem{Reason: `a "%(" that does not end in )s`, Hint: "write %(key)s to substitute a key, %% for a per cent sign"}
 			}
 			ref := refName(s[1:end])
 			if ref == "" {
