@@ -70,6 +70,11 @@ func (e *Env) Run(ctx context.Context, c Cmd) error {
 	case <-exited:
 		return outcome(cmd.Wait())
 	case <-ctx.Done():
+		select {
+		case <-exited: // it was faster
+			return outcome(cmd.Wait())
+		default:
+		}
 	}
 	// Until Wait reaps the leader, the group's number is not given to another.
 	signal, left := endGroup(pid, exited, c.term)
@@ -85,7 +90,7 @@ func (e *Env) Run(ctx context.Context, c Cmd) error {
 // command prepares c without starting it.
 func (e *Env) command(c Cmd) (*exec.Cmd, error) {
 	args := append([]string(nil), c.Args...)
-	if strings.Contains(args[0], "/") {
+	if strings.Contains(args[0], "/") || strings.HasPrefix(args[0], bundlePrefix) {
 		args[0] = e.Path(args[0])
 	}
 	cmd := exec.Command(args[0], args[1:]...)

@@ -43,7 +43,7 @@ func (e *Env) Source(p string) string {
 // that file if it is there.
 func (e *Env) Glob(pattern string) ([]string, error) {
 	dir, rel := e.split(pattern)
-	found, err := doublestar.Glob(os.DirFS(dir), rel, doublestar.WithNoHidden())
+	found, err := doublestar.Glob(os.DirFS(dir), rel, doublestar.WithNoHidden(), doublestar.WithFailOnIOErrors())
 	if err != nil {
 		return nil, Errorf("%s: %w", pattern, err)
 	}

@@ -60,8 +60,7 @@ var errLimit = errors.New("over its limit")
 // ERROR: it may still be running.
 func Perform(ctx context.Context, s Step, env *Env) Result {
 	start := time.Now()
-	seen := &masker{}
-	rec := newRecorder(env, seen)
+	rec := newRecorder(env)
 	e := rec.env(env)
 	e.Step = s.N
 
@@ -69,6 +68,9 @@ func Perform(ctx context.Context, s Step, env *Env) Result {
 	op, err := s.reveal(e)
 	if err == nil && s.Sudo && os.Geteuid() != 0 {
 		err = Errorf("a sudo step can be run by root only")
+	}
+	if err == nil && ctx.Err() != nil {
+		err = Stoppedf("cancelled before it began")
 	}
 	if err == nil {
 		if s.Timeout > 0 {
@@ -82,7 +84,7 @@ func Perform(ctx context.Context, s Step, env *Env) Result {
 	rec.close()
 	r.Took = time.Since(start)
 	rec.report(&r)
-	r.fill(err, seen)
+	r.fill(err, rec.mask)
 	return r
 }
 
@@ -152,6 +154,9 @@ func once(ctx context.Context, op Op, e *Env) error {
 			done <- err
 		}()
 		err = op.Do(ctx, e)
+		if none, ok := err.(*Error); ok && none == nil { //nolint:errorlint // a nil pointer wraps nothing
+			err = nil
+		}
 	}()
 	select {
 	case err := <-done:
@@ -198,19 +203,19 @@ func because(what string, err error) error {
 }
 
 // fill puts an outcome into the result.
-func (r *Result) fill(err error, seen *masker) {
+func (r *Result) fill(err error, mask func(string) string) {
 	r.Status = StatusOf(err)
 	if err == nil {
 		return
 	}
 	r.Note = ""
-	r.Message = seen.mask(err.Error())
+	r.Message = mask(err.Error())
 	var (
 		e    *Error
 		held *bundle.HeldError
 	)
 	if errors.As(err, &e) {
-		r.Exit, r.Signal, r.Hint = e.Exit, e.Signal, seen.mask(e.Hint)
+		r.Exit, r.Signal, r.Hint = e.Exit, e.Signal, mask(e.Hint)
 	}
 	if errors.As(err, &held) {
 		r.Owner, _ = json.Marshal(held)

@@ -49,6 +49,8 @@ func TestPerformStatuses(t *testing.T) {
 		{"exit", func(context.Context, *Env) error { return &Error{Status: Failed, Exit: 3, Err: errors.New("exit 3")} }, Result{Status: Failed, Message: "exit 3", Exit: 3}},
 		{"panic", func(context.Context, *Env) error { panic("boom") }, Result{Status: Errored, Message: "panic: boom"}},
 		{"goexit", func(context.Context, *Env) error { runtime.Goexit(); return nil }, Result{Status: Errored, Message: "the op ended its goroutine instead of returning"}},
+		{"nil in an interface", func(context.Context, *Env) error { var none *Error; return none }, Result{Status: OK}},
+		{"no status", func(context.Context, *Env) error { return &Error{Err: errors.New("no")} }, Result{Status: Failed, Message: "no"}},
 		{"no space", func(context.Context, *Env) error {
 			return Failedf("%w", &fs.PathError{Op: "write", Path: "/x/y", Err: syscall.ENOSPC})
 		}, Result{Status: Errored, Message: "write /x/y: no space left on device", Hint: "make room, then go on from this step; df -h shows what is full"}},
@@ -210,6 +212,17 @@ func TestPerformNotesAndCounts(t *testing.T) {
 	})), env)
 	if r.Lines != 26 || r.Bytes != int64(out.Len()) || r.Note != "26 lines" || len(r.Tail) != 20 || r.Tail[0] != "line 7" || r.Tail[19] != "end" {
 		t.Errorf("got %+v", r)
+	}
+}
+
+func TestPerformDoesNotBeginWhenCancelled(t *testing.T) {
+	env, _ := testEnv(t, Local)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	began := false
+	r := Perform(ctx, stepOf(OpFunc(func(context.Context, *Env) error { began = true; return nil })), env)
+	if r.Status != Stopped || began {
+		t.Errorf("got %+v, begun %v; want STOPPED, and nothing begun", r, began)
 	}
 }
 

@@ -58,8 +58,8 @@ func (p Planner) Plan(f *config.File, node *config.Node, list string) (*Plan, er
 		attr, ok := node.Lookup("jobs")
 		if !ok || attr.Value == "" {
 			return nil, config.Problems{{
-				Origin: config.Origin{File: f.Path, Section: "node:" + node.Name()},
-				Reason: fmt.Sprintf("no job list for node %q", node.Name()),
+				Origin: config.Origin{Section: f.Path},
+				Reason: fmt.Sprintf("the node %q has no job list", node.Name()),
 				Hint:   "set jobs = NAME, or pass --jobs NAME",
 			}}
 		}

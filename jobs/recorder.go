@@ -20,8 +20,8 @@ type recorder struct {
 	tail  Tail
 }
 
-func newRecorder(env *Env, seen *masker) *recorder {
-	return &recorder{seen: seen, out: env.Out, progress: env.Progress}
+func newRecorder(env *Env) *recorder {
+	return &recorder{seen: &masker{}, out: env.Out, progress: env.Progress}
 }
 
 // env gives a copy of env whose ways out lead through the recorder.
@@ -89,4 +89,11 @@ func (r *recorder) report(res *Result) {
 	defer r.mu.Unlock()
 	res.Bytes, res.Lines, res.Tail = r.bytes, r.tail.Count(), r.tail.Lines()
 	res.Note = r.seen.mask(r.note)
+}
+
+// mask hides the secrets that the step looked up in a text of its own.
+func (r *recorder) mask(s string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.seen.mask(s)
 }

@@ -79,7 +79,7 @@ func StatusOf(err error) Status {
 		return OK
 	case noSpace(err), errors.Is(err, bundle.ErrLost):
 		return Errored
-	case errors.As(err, &e):
+	case errors.As(err, &e) && e.Status != "" && e.Status != OK:
 		return e.Status
 	case errors.As(err, &held):
 		return Blocked

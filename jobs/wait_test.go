@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -52,9 +54,10 @@ func TestWaitHTTP(t *testing.T) {
 	mux.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/late", http.StatusFound) })
 	srv := httptest.NewServer(mux)
 	defer srv.Close()
-	tls := httptest.NewTLSServer(mux)
+	tls := httptest.NewUnstartedServer(mux)
+	tls.Config.ErrorLog = log.New(io.Discard, "", 0)
+	tls.StartTLS()
 	defer tls.Close()
-	tls.Config.ErrorLog = nil
 	for _, tt := range []struct {
 		args    string
 		want    Status
