@@ -138,11 +138,9 @@ func (se *session) hello(verify bool) Hello {
 	}
 	name := strings.TrimPrefix(filepath.Base(exe), "conc-")
 	if verify || !isHash(name) {
-		sum, err := hashFile(exe)
-		if err != nil {
+		if name, err = hashes.of(exe); err != nil {
 			se.Log.Warn().Err(err).Msg("the agent cannot read its own file")
 		}
-		name = sum
 		sweepBin(filepath.Dir(exe), filepath.Base(exe))
 	}
 	h.Hash = name
