@@ -101,6 +101,7 @@ func wantError(t *testing.T, err error, kind Kind, words ...string) {
 }
 
 func TestStartAndSFTP(t *testing.T) {
+	t.Parallel()
 	for name, no := range map[string]testnode.Options{
 		"plain":             {},
 		"one session":       {MaxSessions: 1},
@@ -170,6 +171,7 @@ func TestNoSFTP(t *testing.T) {
 }
 
 func TestNoiseWithoutEnd(t *testing.T) {
+	t.Parallel()
 	op := startNode(t, testnode.Options{RC: "yes '\033[2Jnoise' | head -c 10000000", ExternalSFTP: true})
 	start := time.Now()
 	_, err := op.dial(t).SFTP(context.Background())
@@ -180,6 +182,7 @@ func TestNoiseWithoutEnd(t *testing.T) {
 }
 
 func TestSilentPeerIsLost(t *testing.T) {
+	t.Parallel()
 	op := startNode(t, testnode.Options{})
 	proxy, err := testnode.NewProxy(op.node.Addr)
 	if err != nil {

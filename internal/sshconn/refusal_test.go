@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -111,6 +112,7 @@ func TestUnreachable(t *testing.T) {
 }
 
 func TestRefusedDialsAreTriedAgain(t *testing.T) {
+	t.Parallel()
 	op := startNode(t, testnode.Options{})
 	refusals := 3
 	var mu sync.Mutex
@@ -141,6 +143,7 @@ func TestRefusedDialsAreTriedAgain(t *testing.T) {
 }
 
 func TestTimeAtAPromptIsNotCounted(t *testing.T) {
+	t.Parallel()
 	op := startNode(t, testnode.Options{})
 	op.o.Home = t.TempDir()
 	path := filepath.Join(op.o.Home, ".ssh", "id_ed25519-test")
@@ -224,5 +227,44 @@ func remove(t *testing.T, paths ...string) {
 		if err := os.Remove(p); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+func TestIPv6Literal(t *testing.T) {
+	op := startNode(t, testnode.Options{})
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 here: ", err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		to, err := net.Dial("tcp", op.node.Addr)
+		if err != nil {
+			return
+		}
+		wg.Go(func() { _, _ = io.Copy(to, c); _ = to.Close() })
+		_, _ = io.Copy(c, to)
+	})
+	defer wg.Wait()
+	defer l.Close()
+	text, err := os.ReadFile(op.node.KnownHosts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	op.t.Host, op.t.Port = "::1", l.Addr().(*net.TCPAddr).Port
+	_, key, _ := strings.Cut(string(text), " ")
+	write(t, op.t.Known[0], "[::1]:"+strconv.Itoa(op.t.Port)+" "+key)
+	c, err := Dial(context.Background(), op.t, op.o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if out, err := run(c, "echo in"); err != nil || out != "in\n" {
+		t.Errorf("got %q, %v, want in", out, err)
 	}
 }
