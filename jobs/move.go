@@ -84,18 +84,18 @@ func (m Move) Do(ctx context.Context, env *Env) error {
 	case !there && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
-	ready, cleanup, err := m.bringNear(ctx, from, to)
+	near, err := sameDevice(from, filepath.Dir(to))
+	if err != nil {
+		return err
+	}
+	if near {
+		err = swap(from, to, there)
+	}
+	if !near || errors.Is(err, syscall.EXDEV) { // one device may still be mounted twice
+		err = carry(ctx, from, to, there)
+	}
 	if err != nil {
 		return judged(err)
-	}
-	defer cleanup()
-	if err := swap(ready, to, there); err != nil {
-		return judged(err)
-	}
-	if ready != from {
-		if err := removeWhole(from); err != nil {
-			return fmt.Errorf("%s is moved, but the old one could not be removed: %w", to, err)
-		}
 	}
 	return firstError(syncDir(filepath.Dir(to)), syncDir(filepath.Dir(from)))
 }
@@ -111,27 +111,25 @@ func (m Move) Verify(_ context.Context, env *Env) error {
 	return err
 }
 
-// bringNear gives a path on to's file system that can be renamed to it: from
-// itself, or a synced copy in a hidden directory beside to.
-func (m Move) bringNear(ctx context.Context, from, to string) (ready string, cleanup func(), err error) {
-	near, err := sameDevice(from, filepath.Dir(to))
-	if err != nil {
-		return "", nil, err
-	}
-	if near {
-		return from, func() {}, nil
-	}
+// carry moves from to another file system: a synced copy in a hidden directory
+// beside to takes to's name, and only then from is removed.
+func carry(ctx context.Context, from, to string, there bool) error {
 	dir, err := os.MkdirTemp(filepath.Dir(to), ".conc-move-")
 	if err != nil {
-		return "", nil, err
+		return err
 	}
-	cleanup = func() { _ = os.RemoveAll(dir) }
-	ready = filepath.Join(dir, "new")
+	defer os.RemoveAll(dir)
+	ready := filepath.Join(dir, "new")
 	if err := copyTree(ctx, from, ready); err != nil {
-		cleanup()
-		return "", nil, err
+		return err
 	}
-	return ready, cleanup, nil
+	if err := swap(ready, to, there); err != nil {
+		return err
+	}
+	if err := removeWhole(from); err != nil {
+		return fmt.Errorf("%s is moved, but the old one could not be removed: %w", to, err)
+	}
+	return nil
 }
 
 // sameDevice tells whether a rename can work.

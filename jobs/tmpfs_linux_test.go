@@ -69,3 +69,24 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("what was to be moved: %v, %v", info, err)
 	}
 }
+
+// One file system mounted twice: the device is the same, and yet a rename fails.
+func TestMoveAcrossABindMount(t *testing.T) {
+	p := newPlace(t, Remote)
+	p.write("far/x", "old")
+	if err := unix.Mount(p.abs("far"), p.abs("far"), "", unix.MS_BIND, ""); err != nil {
+		t.Skip("cannot mount: ", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(p.abs("far"), unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	p.write("d/a", "new")
+	p.want(OK, "", "move", "d", "far/d")
+	p.write("x", "new")
+	p.want(OK, "", "move", "x", "far/x", "replace")
+	if got := p.tree("."); !slices.Equal(got, []string{"far /", "far/d /", "far/d/a new", "far/x new", "shop-bundle /"}) {
+		t.Errorf("got %q", got)
+	}
+}
