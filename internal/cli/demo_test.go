@@ -87,6 +87,12 @@ func (n *newcomer) saw(texts ...string) {
 
 func TestDemo(t *testing.T) {
 	n := newNewcomer(t)
+	// No name that a temporary directory may have is in the way.
+	n.temp = filepath.Join(n.temp, `a b'c"%d $(e)`)
+	if err := os.Mkdir(n.temp, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", n.temp)
 	if code := n.types("demo"); code != 0 {
 		t.Errorf("got exit code %d, want 0\n%s", code, n.err.String())
 	}

@@ -58,8 +58,7 @@ func (d demoProject) write() error {
 		"deploy.ini":   strings.ReplaceAll(d.ini, "@PORT@", strconv.Itoa(d.node.Port)),
 		"site.conf.in": demoFile("site.conf.in"),
 		"env":          d.env(),
-		// For the user's own ssh, which does not look at HOME.
-		".ssh/config": "Host 127.0.0.1\n\tUserKnownHostsFile \"" + d.node.KnownHosts + "\"\n",
+		".ssh/config":  d.sshConfig(),
 	} {
 		if err := os.WriteFile(d.path(name), []byte(text), 0o600); err != nil {
 			return err
@@ -82,6 +81,16 @@ func (d demoProject) env() string {
 	return "# Makes this shell the demo's operator: its home, its key, its " + d.name + ".\n" +
 		"HOME=" + dir + " PATH=" + shellescape.Quote(d.path("bin")) + ":$PATH\n" +
 		"export HOME PATH\nunset XDG_STATE_HOME SSH_AUTH_SOCK\ncd " + dir + "\n"
+}
+
+// sshConfig names known_hosts for the user's own ssh, which does not look at
+// HOME. A name that would need quoting there is left out: conc finds the file
+// in the operator's home anyway.
+func (d demoProject) sshConfig() string {
+	if strings.ContainsAny(d.node.KnownHosts, " \t\"'%$\\#") {
+		return ""
+	}
+	return "Host 127.0.0.1\n\tUserKnownHostsFile " + d.node.KnownHosts + "\n"
 }
 
 // pack makes a tar.gz of a directory of the demo's files.

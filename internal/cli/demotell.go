@@ -39,17 +39,15 @@ func (s demoTeller) after(code int) error {
 	}
 	s.printf("\nNow on the node:\n\n")
 	open := false
-	for _, name := range list {
-		open = open || name == "site-bundle/"
-		if inside, ok := strings.CutPrefix(name, ".conc/"); ok {
-			if inside == "" {
-				s.printf("  .conc/                      what %s keeps there for itself\n", s.name)
-			}
+	for _, entry := range list {
+		if entry == ".conc/" {
+			s.printf("  .conc/   (what %s keeps there for itself)\n", s.name)
+		}
+		if strings.HasPrefix(entry, ".conc/") {
 			continue
 		}
-		depth := strings.Count(strings.TrimSuffix(head(name), "/"), "/")
-		base := path.Base(head(name))
-		s.printf("  %s%s%s\n", strings.Repeat("  ", depth), ui.Line(base), ui.Line(name[len(strings.TrimSuffix(head(name), "/")):]))
+		open = open || entry == "site-bundle/"
+		s.printf("  %s\n", ui.Line(indented(entry)))
 	}
 	switch {
 	case open:
@@ -92,10 +90,15 @@ func (s demoTeller) commands(list [][2]string) {
 	}
 }
 
-// head is a name of a tree without a link's target.
-func head(name string) string {
-	name, _, _ = strings.Cut(name, " -> ")
-	return name
+// indented gives an entry of a tree's list as a line of the tree's picture.
+func indented(entry string) string {
+	name, target, link := strings.Cut(entry, " -> ")
+	above, base := path.Split(strings.TrimSuffix(name, "/"))
+	base = strings.Repeat("  ", strings.Count(above, "/")) + base
+	if link {
+		return base + " -> " + target
+	}
+	return base + strings.TrimPrefix(name, strings.TrimSuffix(name, "/"))
 }
 
 // serving says what to type in another terminal.
