@@ -20,9 +20,8 @@ import (
 
 // hostKeys is what is on record of host keys.
 type hostKeys struct {
-	db    *knownhosts.HostKeyDB
-	files []string          // those that were there
-	real  map[string]string // a cleaned copy's name -> the file's own
+	db   *knownhosts.HostKeyDB
+	real map[string]string // a cleaned copy's name -> the file's own
 }
 
 // noAddr keeps a lookup to the name that was dialled.
@@ -51,7 +50,6 @@ func readHostKeys(files []string, warn func(string)) (*hostKeys, error) {
 			return nil, err
 		}
 		k.real[good] = file
-		k.files = append(k.files, file)
 		use = append(use, good)
 	}
 	k.db, err = knownhosts.NewDB(use...)
