@@ -28,6 +28,7 @@ type Client struct {
 	heard   atomic.Int64
 	noise   noise         // what came before the handshake
 	stderr  tail          // the last of the agent's standard error
+	said    chan struct{} // closed when stderr is whole
 	greeted chan struct{} // closed when hello is set
 	ready   chan struct{} // closed when the agent took the configuration
 	exited  chan struct{} // closed when exit is set
@@ -68,14 +69,17 @@ func newClient(t Transport, proc Proc, o Options, nonce string) *Client {
 		t: t, proc: proc, pulse: o.pulse.or(5*time.Second, 20*time.Second),
 		node: clientNode{name: o.Node.Name(), bundle: o.Node.Get("bundle")},
 		out:  newQueue(), greeted: make(chan struct{}), ready: make(chan struct{}),
-		exited: make(chan struct{}), done: make(chan struct{}), calls: map[uint32]chan replyBody{},
+		said: make(chan struct{}), exited: make(chan struct{}), done: make(chan struct{}), calls: map[uint32]chan replyBody{},
 	}
 	if o.Plan != nil {
 		c.node.steps = o.Plan.Steps
 	}
 	c.heard.Store(time.Now().UnixNano())
 	c.work.Go(func() { c.read(marker(nonce)) })
-	c.work.Go(func() { _, _ = io.Copy(&c.stderr, proc.Stderr()) })
+	c.work.Go(func() {
+		defer close(c.said)
+		_, _ = io.Copy(&c.stderr, proc.Stderr())
+	})
 	c.work.Go(func() {
 		if err := c.out.drain(proc.Stdin()); err != nil {
 			// The reader will say why, with more to tell.
@@ -155,10 +159,15 @@ func (c *Client) ended(err error) error {
 	if errors.As(err, &bad) || errors.As(err, &said) || errors.Is(err, errTooNoisy) {
 		return err
 	}
+	patience := time.After(reapGrace)
 	select {
 	case <-c.exited:
-	case <-time.After(reapGrace):
+	case <-patience:
 		return fmt.Errorf("the link to %s is gone: %w", c.node.name, err)
+	}
+	select {
+	case <-c.said:
+	case <-patience: // a child that lives on may hold it open
 	}
 	text := exitText(c.exit)
 	if last := c.stderr.text(); last != "" {
