@@ -135,12 +135,6 @@ func (n *Node) config(t testing.TB, o Options) string {
 // wrapper writes the program that stands between sshd and a plain user's
 // commands: it gives them the home, and the shell, that the node is to have.
 func (n *Node) wrapper(t testing.TB, o Options) string {
-	quiet := "internal-sftp"
-	if server, err := exec.LookPath("/usr/lib/openssh/sftp-server"); err == nil && !o.ExternalSFTP {
-		quiet = server
-	} else if !o.ExternalSFTP {
-		quiet = sftpServer(t)
-	}
 	path := filepath.Join(n.dir, "session")
 	script := fmt.Sprintf(`HOME=%[1]q SHELL=%[2]q
 export HOME SHELL
@@ -151,7 +145,7 @@ case $SSH_ORIGINAL_COMMAND in
 internal-sftp) exec %[3]q ;;
 esac
 exec "$SHELL" -c "$SSH_ORIGINAL_COMMAND"
-`, n.Home, o.Shell, quiet)
+`, n.Home, o.Shell, sftpServer(t))
 	must(t, os.WriteFile(path, []byte(script), 0o600))
 	return path
 }
