@@ -227,5 +227,5 @@ func (r *Result) fill(err error, mask func(string) string) {
 
 // noSpace tells whether a full disk or a used-up quota is at the root of err.
 func noSpace(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, bundle.ErrNoSpace)
 }
