@@ -23,6 +23,7 @@ type Tail struct {
 // Write takes output of any kind. It never fails.
 func (t *Tail) Write(p []byte) (int, error) {
 	n := len(p)
+	p = t.skip(p)
 	for len(p) > 0 {
 		line, rest, ended := bytes.Cut(p, []byte{'\n'})
 		if !t.open {
@@ -35,6 +36,24 @@ func (t *Tail) Write(p []byte) (int, error) {
 		p = rest
 	}
 	return n, nil
+}
+
+// skip counts the lines of p that the ones behind them in p would push out, and
+// gives those: a flood costs no more than the search for its newlines.
+func (t *Tail) skip(p []byte) []byte {
+	newline := []byte{'\n'}
+	cut := len(p)
+	for range tailLines + 1 {
+		if cut = bytes.LastIndexByte(p[:cut], '\n'); cut < 0 {
+			return p
+		}
+	}
+	t.n += bytes.Count(p[:cut+1], newline)
+	if t.open { // its beginning was counted before
+		t.n--
+		t.open = false
+	}
+	return p[cut+1:]
 }
 
 // Count is how many lines there were, a last one without a newline among them.
