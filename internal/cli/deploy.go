@@ -275,7 +275,7 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 		dir = w.env.Home
 	}
 	r := &runner.Runner{
-		Run: w.id, Plan: t.plan, Target: t.target.String(), SSH: t.target.SSHArgs(), Bundle: t.node.Get("bundle"),
+		Run: w.id, Plan: t.plan, Target: t.target.String(), SSH: typedSSH(t.target), Bundle: t.node.Get("bundle"),
 		Env: jobs.Env{
 			Node: t.node, Host: jobs.Local, Home: w.env.Home, Dir: dir, Bundle: w.localBundle(t),
 			Owner: owner, Log: w.log, Secret: lookup, Ask: w.hold(ctx), SSH: t.target.SSHArgs(),
@@ -323,6 +323,21 @@ func refuseSudo(steps []jobs.Step, here, there int) error {
 		}
 	}
 	return nil
+}
+
+// typedSSH is what a person types to get to the same place. The options that
+// only make conc's own use of ssh stricter are left out.
+func typedSSH(t sshconn.Target) []string {
+	var args []string
+	all := t.SSHArgs()
+	for i := 0; i < len(all); i++ {
+		if all[i] == "-o" && i+1 < len(all) && (all[i+1] == "IdentitiesOnly=yes" || all[i+1] == "StrictHostKeyChecking=yes") {
+			i++
+			continue
+		}
+		args = append(args, all[i])
+	}
+	return args
 }
 
 // localBundle is the bundle's other half, on this workstation: one for each
