@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
 	"github.com/spf13/pflag"
 )
 
@@ -23,15 +24,14 @@ func commandPages(root *cobra.Command) map[string]string {
 	short.WriteString(notice)
 	var files []string
 	for _, c := range documented(root) {
-		fmt.Fprintf(&index, "   * - :doc:`%s`\n     - %s\n", c.Name(), escape(c.Short))
+		fmt.Fprintf(&index, "   * - :ref:`%s <%s>`\n     - %s\n", c.Name(), pageName(c), escape(c.Short))
 		for _, leaf := range leaves(c) {
 			fmt.Fprintf(&short, "``%s``\n   %s\n\n", strings.TrimPrefix(useLine(leaf), root.Name()+" "), escape(sentence(leaf.Short)))
 		}
-		var b strings.Builder
-		b.WriteString(notice)
-		commandSection(&b, c, "=")
-		pages[commandDir+"/"+c.Name()+".rst"] = tidy(&b)
-		files = append(files, "   "+c.Name())
+		for _, cmd := range family(c) {
+			pages[commandDir+"/"+pageName(cmd)+".rst"] = commandPage(cmd)
+			files = append(files, "   "+pageName(cmd))
+		}
 	}
 	index.WriteString("\n.. _global-flags:\n\n")
 	heading(&index, "Flags of every command", "-")
@@ -82,29 +82,30 @@ func leaves(cmd *cobra.Command) []*cobra.Command {
 	return all
 }
 
-// commandSection writes one command and, as sections in it, those below it.
-func commandSection(b *strings.Builder, cmd *cobra.Command, mark string) {
-	heading(b, cmd.CommandPath(), mark)
-	prose(b, sentence(cmd.Short))
-	below := documented(cmd)
-	if len(below) == 0 {
-		literal(b, "text", useLine(cmd))
+// family is a command with all that are below it.
+func family(cmd *cobra.Command) []*cobra.Command {
+	all := []*cobra.Command{cmd}
+	for _, c := range documented(cmd) {
+		all = append(all, family(c)...)
 	}
-	prose(b, cmd.Long)
-	if local := cmd.NonInheritedFlags(); hasVisible(local) {
-		fmt.Fprintf(b, ".. program:: %s\n\n", cmd.CommandPath())
-		options(b, local)
-	}
-	if cmd.Example != "" {
-		b.WriteString("For example:\n\n")
-		literal(b, "sh", cmd.Example)
-	}
-	for _, c := range below {
-		commandSection(b, c, "-")
-	}
-	if mark == "=" {
-		b.WriteString("The :ref:`flags of every command <global-flags>` go with it, too.\n")
-	}
+	return all
+}
+
+// pageName is a command's file and its label, as cobra's writer has it.
+func pageName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "_") }
+
+// commandPage is what cobra writes of a command.
+func commandPage(cmd *cobra.Command) string {
+	var b strings.Builder
+	b.WriteString(notice)
+	// A strings.Builder takes everything.
+	_ = doc.GenReSTCustom(cmd, &b, func(name, ref string) string {
+		if ref == cmd.Root().Name() { // its page is the list of all
+			ref = "commands"
+		}
+		return fmt.Sprintf(":ref:`%s <%s>`", name, ref)
+	})
+	return tidy(&b)
 }
 
 // useLine is a command's usage without cobra's "[flags]" where flags are named.
