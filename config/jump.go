@@ -26,8 +26,10 @@ func (p *parser) checkJumps() {
 		} else if isName(v.value) && !told[e.origin] && len(p.warnings) < maxProblems {
 			told[e.origin] = true
 			if near := Near(v.value, f.nodes.names); len(near) > 0 {
-				p.warnings = append(p.warnings, Problem{Origin: e.origin, Reason: fmt.Sprintf("sshd.jump: %s is no node; it is taken for a host", quote(v.value)),
-					Hint: "did you mean " + list(near, " or ") + "?"})
+				p.warnings = append(p.warnings, Problem{
+					Origin: e.origin, Reason: fmt.Sprintf("sshd.jump: %s is no node; it is taken for a host", quote(v.value)),
+					Hint: "did you mean " + list(near, " or ") + "?",
+				})
 			}
 		}
 	}
@@ -40,8 +42,10 @@ func (p *parser) checkJumps() {
 		}
 		if i := slices.Index(path, name); i >= 0 {
 			e, _ := f.nodes.sections[name].find("sshd.jump")
-			p.complain(e.origin, Problem{Reason: fmt.Sprintf("sshd.jump: node %s is reached through itself: %s", quote(name), strings.Join(append(path[i:], name), " -> ")),
-				Hint: fmt.Sprintf("write sshd.jump = none in [node:%s]", name)})
+			p.complain(e.origin, Problem{
+				Reason: fmt.Sprintf("sshd.jump: node %s is reached through itself: %s", quote(name), strings.Join(append(path[i:], name), " -> ")),
+				Hint:   fmt.Sprintf("write sshd.jump = none in [node:%s]", name),
+			})
 		}
 	}
 }

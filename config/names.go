@@ -30,8 +30,10 @@ func parseTitle(s string) (kind, name string, _ *Problem) {
 	case !named || kind != kindGroup && kind != kindNode && kind != kindJobs && kind != kindSuite:
 		return "", "", &Problem{Reason: "unknown section " + title(s, ""), Hint: titleHint(kind, name)}
 	case !isName(name):
-		return "", "", &Problem{Reason: fmt.Sprintf("%s is no name for a section", quote(name)),
-			Hint: `a name is of letters, digits, ".", "_" and "-", and starts with a letter or a digit`}
+		return "", "", &Problem{
+			Reason: fmt.Sprintf("%s is no name for a section", quote(name)),
+			Hint:   `a name is of letters, digits, ".", "_" and "-", and starts with a letter or a digit`,
+		}
 	case kind == kindGroup && (name == "all" || name == "failed"):
 		return "", "", &Problem{Reason: fmt.Sprintf("a group cannot be called %s: @%s has a meaning of its own", name, name)}
 	case kind == kindNode && name == "none":

@@ -55,20 +55,26 @@ func TestRefused(t *testing.T) {
 		{"comment inside quotes", node + "x = 'a' or 'b ; c'\n", []string{"d.ini:2: x:", "inside quotes"}},
 		{"cycle", "[DEFAULT]\na=%(b)s\nb=%(a)s\n" + node, []string{"d.ini:2: interpolation cycle a -> b -> a (d.ini:2, d.ini:3)"}},
 		{"cycle of one", "[DEFAULT]\na=%(a)s\n" + node, []string{"d.ini:2: interpolation cycle a -> a (d.ini:2)"}},
-		{"cycle through nodes", node + "a = %(node:db1:b)s\n[node:db1]\nb = %(node:web1:a)s\n",
-			[]string{"interpolation cycle a -> node:db1:b -> a (d.ini:2, d.ini:4)"}},
+		{
+			"cycle through nodes", node + "a = %(node:db1:b)s\n[node:db1]\nb = %(node:web1:a)s\n",
+			[]string{"interpolation cycle a -> node:db1:b -> a (d.ini:2, d.ini:4)"},
+		},
 		{"unknown name", node + "x = %(verion)s\nversion = 1\n", []string{`d.ini:2: x: "%(verion)s": node "web1" has no such key`, `did you mean "version"?`}},
-		{"unknown name behind others", node + "a = %(b)s\nb = %(c)s\nc = %(nope)s\n",
-			[]string{`d.ini:4: c: "%(nope)s"`, "a -> b -> c (d.ini:2, d.ini:3, d.ini:4)"}},
+		{
+			"unknown name behind others", node + "a = %(b)s\nb = %(c)s\nc = %(nope)s\n",
+			[]string{`d.ini:4: c: "%(nope)s"`, "a -> b -> c (d.ini:2, d.ini:3, d.ini:4)"},
+		},
 		{"unknown node", node + "x = %(node:wbe1:name)s\n", []string{"d.ini:2:", `there is no node "wbe1"`, `did you mean "web1"?`}},
 		{"lone per cent sign", node + "x = 50%\n", []string{"d.ini:2: x:", "write %%"}},
 		{"open reference", node + "x = %(a\n", []string{"d.ini:2: x:", ")s"}},
 		{"reference without s", node + "x = %(a) b\n", []string{"d.ini:2: x:", ")s"}},
 		{"empty reference", node + "x = %()s\n", []string{"d.ini:2: x:", "names no key"}},
 		{"per cent sign in a line", node + "[jobs:a]\nx = remote run date +%Y\n", []string{"d.ini:3: x:", "write %%"}},
-		{"expansion bomb", "[DEFAULT]\na0 = 0123456789\na1 = " + ten("a0") + "\na2 = " + ten("a1") + "\na3 = " + ten("a2") + "\na4 = " + ten("a3") +
-			"\na5 = " + ten("a4") + "\na6 = " + ten("a5") + "\na7 = " + ten("a6") + "\na8 = " + ten("a7") + "\n" + node,
-			[]string{"d.ini:6: a4: becomes longer than 64 KiB"}},
+		{
+			"expansion bomb", "[DEFAULT]\na0 = 0123456789\na1 = " + ten("a0") + "\na2 = " + ten("a1") + "\na3 = " + ten("a2") + "\na4 = " + ten("a3") +
+				"\na5 = " + ten("a4") + "\na6 = " + ten("a5") + "\na7 = " + ten("a6") + "\na8 = " + ten("a7") + "\n" + node,
+			[]string{"d.ini:6: a4: becomes longer than 64 KiB"},
+		},
 		{"unknown group", node + "groups = wbe\n[group:web]\n", []string{`d.ini:2: groups: there is no group "wbe"`, `did you mean "web"?`}},
 		{"group twice", node + "groups = web, web\n[group:web]\n", []string{"d.ini:2: groups:", "twice"}},
 		{"groups in a group", node + "[group:web]\ngroups = a\n", []string{"d.ini:3: groups cannot be set here"}},
@@ -87,8 +93,10 @@ func TestRefused(t *testing.T) {
 		{"secret's name", node + "x = secret:a b\n", []string{"d.ini:2: x:", `"a b"`}},
 		{"secret where none can be", node + "admin = secret:a\n", []string{"d.ini:2: admin cannot be a secret"}},
 		{"sudo.secret as it is", node + "sudo.secret = hunter2\n", []string{"d.ini:2: sudo.secret:", "secret:NAME"}},
-		{"jump through itself", "[DEFAULT]\nsshd.jump = gw\n" + node + "[node:gw]\n",
-			[]string{"d.ini:2: sshd.jump:", "gw -> gw", "write sshd.jump = none in [node:gw]"}},
+		{
+			"jump through itself", "[DEFAULT]\nsshd.jump = gw\n" + node + "[node:gw]\n",
+			[]string{"d.ini:2: sshd.jump:", "gw -> gw", "write sshd.jump = none in [node:gw]"},
+		},
 		{"jumps in a circle", node + "sshd.jump = b\n[node:b]\nsshd.jump = web1\n", []string{"d.ini:2: sshd.jump:", "web1 -> b -> web1"}},
 		{"too many lines", node + manyKeys(maxSectionLines+10), []string{"d.ini:1002: more than 1000 lines"}},
 	}
@@ -127,16 +135,25 @@ func TestValues(t *testing.T) {
 		good, bad []string
 	}{
 		{"sshd.port", []string{"1", "22", "65535"}, []string{"0", "65536", "22x", "-1", "", "+1", "2 2", "99999999999999999999"}},
-		{"sshd.ip", []string{"192.0.2.1", "::1", "2001:db8::1", "web1", "web-1.example.org", "a_b.c.", "xn--bcher-kva.example"},
-			[]string{"256.1.1.1", "1.2.3", "::g", "", "a b", "-oProxyCommand=x", "[::1]", "web1:22", "a..b", "user@host", "$(id)", "fe80::1%%e/0"}},
-		{"bundle", []string{"shop-bundle", "a/b", ".shop", "a b"},
-			[]string{"../x", "/etc", ".", "", "a/../../b", "~root", "~", "a/", "a//b", "./a", "..", ".conc", ".conc/bin", ".ssh", strings.Repeat("x", 201)}},
+		{
+			"sshd.ip",
+			[]string{"192.0.2.1", "::1", "2001:db8::1", "web1", "web-1.example.org", "a_b.c.", "xn--bcher-kva.example"},
+			[]string{"256.1.1.1", "1.2.3", "::g", "", "a b", "-oProxyCommand=x", "[::1]", "web1:22", "a..b", "user@host", "$(id)", "fe80::1%%e/0"},
+		},
+		{
+			"bundle",
+			[]string{"shop-bundle", "a/b", ".shop", "a b"},
+			[]string{"../x", "/etc", ".", "", "a/../../b", "~root", "~", "a/", "a//b", "./a", "..", ".conc", ".conc/bin", ".ssh", strings.Repeat("x", 201)},
+		},
 		{"venv", []string{"venvs/a", "/srv/app/venv", "~/venv", "..a"}, []string{"", ".", "..", "../a", "/", "~root/venv", "a/../b", "/a/../..", "a//b"}},
 		{"admin", []string{"deploy", "a b", "-oProxyCommand=x", "$(id)"}, []string{""}},
 		{"op_key", []string{"shop", "", "shop 2"}, []string{"../shop", "a/b", `a\b`}},
 		{"sshd.hostkey", []string{pin, "SHA256:" + strings.Repeat("A", 43)}, []string{"", pin[:49], pin + "=", pin + "a", strings.ToLower(pin[:7]) + pin[7:], "MD5:00"}},
-		{"sshd.jump", []string{"none", "gw", "gw.example.org", "ops@gw", "ops@gw:2222", "gw:22", "[::1]:22", "ops@[::1]:22", "ops@[::1]", "192.0.2.1", "192.0.2.1:22", "ops@::1"},
-			[]string{"", "@gw", "ops@", "ops@gw:0", "gw:x", "[gw]:22", "a b", "ops@[::1", "ssh://gw", "ops@[::1]x:22", "a,b"}},
+		{
+			"sshd.jump",
+			[]string{"none", "gw", "gw.example.org", "ops@gw", "ops@gw:2222", "gw:22", "[::1]:22", "ops@[::1]:22", "ops@[::1]", "192.0.2.1", "192.0.2.1:22", "ops@::1"},
+			[]string{"", "@gw", "ops@", "ops@gw:0", "gw:x", "[gw]:22", "a b", "ops@[::1", "ssh://gw", "ops@[::1]x:22", "a,b"},
+		},
 		{"timeout.job", []string{"90s", "5m", "1h30m", "30", "1000h", "500ms"}, []string{"-5", "0", "1e99", "5 parsecs", "", "1001h", "0s", "-1s", "3600001", "99999999999"}},
 		{"timeout.connect", []string{"5s"}, []string{"soon"}},
 		{"timeout.reconnect", []string{"5s"}, []string{"soon"}},

@@ -44,10 +44,13 @@ owners are not.
 
 It is unpacked beside its place and renamed there once it is whole and its
 checksum is right: top-level name by top-level name in a directory that is
-there, in one step in a new one. With replace, what had one of these names goes.
+there, in one step in a new one. What is there already with the same content,
+modes and links is left alone, and is OK: the same release can be deployed
+twice. Names inside it that the archive has not are kept, and told. With
+replace, what differs goes.
 
-BLOCKED: the pattern matches none or several, or a name is taken already:
-nothing is changed. FAILED, with nothing at the destination: not a tar archive,
+BLOCKED: the pattern matches none or several, or a name is taken by something
+else, whose first difference is told: nothing is changed. FAILED, with nothing at the destination: not a tar archive,
 truncated, damaged, over max=10GiB or a million members, or hostile: a name or a
 link that leads outside, a setuid file, a device, a FIFO. ERROR: the disk is
 full.`,
@@ -153,10 +156,24 @@ func (u Untar) Do(ctx context.Context, env *Env) error {
 		}
 		return judged(fmt.Errorf("%s: %w", filepath.Base(archive), err))
 	}
-	if err := stage.enter(env, u.Replace); err != nil {
+	in, err := stage.enter(ctx, env, u.Replace)
+	if err != nil {
 		return judged(err)
 	}
-	env.Note("%s, %s", count(up.files, "file"), humanize.Bytes(uint64(up.bytes)))
+	text := "already there, unchanged"
+	if in.same == 0 || in.same < in.names {
+		text = fmt.Sprintf("%s, %s", count(up.files, "file"), humanize.Bytes(uint64(up.bytes)))
+		if in.same > 0 {
+			text += fmt.Sprintf("; %d of %s there already, unchanged", in.same, count(in.names, "name"))
+		}
+	}
+	if in.more > 0 {
+		text += fmt.Sprintf("; %s not of the archive: %s", count(in.more, "name"), in.one)
+		if in.more > 1 {
+			text += ", ..."
+		}
+	}
+	env.Note("%s", text)
 	return nil
 }
 

@@ -261,16 +261,20 @@ func TestUntarHostile(t *testing.T) {
 		{"a link to elsewhere", `to "/etc"`, []member{file, {name: "l", link: "/etc", kind: tar.TypeSymlink}}},
 		{"a relative link to elsewhere", `to "../../x"`, []member{{name: "a/l", link: "../../x", kind: tar.TypeSymlink}}},
 		{"through a link", `as a file or a link`, []member{
-			{name: "sub/"}, {name: "l", link: "sub", kind: tar.TypeSymlink}, {name: "l/passwd", body: "x"}}},
+			{name: "sub/"}, {name: "l", link: "sub", kind: tar.TypeSymlink}, {name: "l/passwd", body: "x"},
+		}},
 		{"through a link to elsewhere", `to "/etc"`, []member{
-			{name: "l", link: "/etc", kind: tar.TypeSymlink}, {name: "l/passwd", body: "x"}}},
+			{name: "l", link: "/etc", kind: tar.TypeSymlink}, {name: "l/passwd", body: "x"},
+		}},
 		{"a link through a link", `"t"`, []member{
-			{name: "b/c/"}, {name: "b/c/s", link: "../..", kind: tar.TypeSymlink}, {name: "t", link: "b/c/s/../..", kind: tar.TypeSymlink}}},
+			{name: "b/c/"}, {name: "b/c/s", link: "../..", kind: tar.TypeSymlink}, {name: "t", link: "b/c/s/../..", kind: tar.TypeSymlink},
+		}},
 		{"a link to itself", `"l"`, []member{{name: "l", link: "l", kind: tar.TypeSymlink}}},
 		{"a hard link to elsewhere", `"../x"`, []member{{name: "h", link: "../x", kind: tar.TypeLink}}},
 		{"a hard link to an absolute name", `"/etc/passwd"`, []member{{name: "h", link: "/etc/passwd", kind: tar.TypeLink}}},
 		{"a hard link through a link", "no file of the archive", []member{
-			{name: "l", link: "good", kind: tar.TypeSymlink}, file, {name: "h", link: "l", kind: tar.TypeLink}}},
+			{name: "l", link: "good", kind: tar.TypeSymlink}, file, {name: "h", link: "l", kind: tar.TypeLink},
+		}},
 		{"a hard link to what is not there", "no file of the archive", []member{{name: "h", link: "nothing", kind: tar.TypeLink}}},
 		{"setuid", "setuid", []member{{name: "su", body: "x", mode: 0o4755}}},
 		{"setgid", "setuid or setgid", []member{{name: "sg", body: "x", mode: 0o2755}}},

@@ -60,8 +60,10 @@ func TestDeliver(t *testing.T) {
 	here.link("app-1.tar.gz", filepath.Join(here.Dir, "dist/latest"))
 
 	here.want(OK, "", "deliver", "dist/*.tar.gz", "dist/latest", "-x", "site", "dist/app-1.tar.gz")
-	want := []string{"-x dash", "app-1.tar.gz app", "latest app", "lib-2.tar.gz lib",
-		"site /", "site/b.css css", "site/css /", "site/css/a.css css", "site/index.html <html>"}
+	want := []string{
+		"-x dash", "app-1.tar.gz app", "latest app", "lib-2.tar.gz lib",
+		"site /", "site/b.css css", "site/css /", "site/css/a.css css", "site/index.html <html>",
+	}
 	if got := node.tree("shop-bundle"); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -81,13 +81,15 @@ func TestFileOpsByHand(t *testing.T) {
 		{[]string{"untar", "setup tools-*.tar.gz"}, []string{`tar -xf ~/shop-bundle/setup\ tools-*.tar.gz -C ~/shop-bundle --no-same-owner --keep-old-files`}},
 		{[]string{"untar", "~/a.tar", "to=x", "strip=1", "replace"}, []string{"mkdir -p x", "tar -xf ~/a.tar -C x --no-same-owner --strip-components=1"}},
 		{[]string{"template", "a.in", "a.conf", "mode=0600"}, []string{
-			"cp ~/shop-bundle/a.in a.conf", "${EDITOR:-vi} a.conf   # fill in what stands in {{ }}", "chmod 0600 a.conf"}},
+			"cp ~/shop-bundle/a.in a.conf", "${EDITOR:-vi} a.conf   # fill in what stands in {{ }}", "chmod 0600 a.conf",
+		}},
 		{[]string{"deliver", "dist/*.tar.gz", "-x"}, []string{"scp -rp -P 2222 -- dist/*.tar.gz ./-x deployer@192.0.2.11:shop-bundle/"}},
 		{[]string{"deliver", "a", "to=~/site"}, []string{"scp -rp -P 2222 -- a deployer@192.0.2.11:site/"}},
 		{[]string{"put", "a", "etc/a b"}, []string{"scp -p -P 2222 -- a 'deployer@192.0.2.11:etc/a b'"}},
 		{[]string{"fetch", "bundle:log", "log"}, []string{"scp -p -P 2222 -- deployer@192.0.2.11:shop-bundle/log log"}},
 		{[]string{"keep", "rel/*", "3", "except=cur"}, []string{
-			"ls -ld cur rel/*", `printf '%s\n' rel/* | sort -V | head -n -3   # these may go: rm -rf`}},
+			"ls -ld cur rel/*", `printf '%s\n' rel/* | sort -V | head -n -3   # these may go: rm -rf`,
+		}},
 	} {
 		op, err := lookup(t, c.words[0]).Parse(c.words[1:])
 		if err != nil {

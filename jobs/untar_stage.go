@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -103,25 +104,38 @@ func (s *stage) close() {
 	}
 }
 
-// enter renames the tree to its place. When a rename fails those before it are
-// taken back.
-func (s *stage) enter(env *Env, replace bool) error {
+// entered tells what enter found at the destination.
+type entered struct {
+	names, same int    // top-level names of the archive; those that were there, unchanged
+	more        int    // names inside those which the archive has not
+	one         string // the first of them
+}
+
+// enter renames the tree to its place, but for top-level names that are there
+// already and hold the same. When a rename fails those before it are taken back.
+func (s *stage) enter(ctx context.Context, env *Env, replace bool) (entered, error) {
 	if s.whole {
 		if err := os.Rename(s.tree(), s.dest); err != nil {
-			return err
+			return entered{}, err
 		}
 		s.done = true
-		return syncDir(filepath.Dir(s.dest))
+		return entered{}, syncDir(filepath.Dir(s.dest))
 	}
 	entries, err := os.ReadDir(s.tree())
 	if err != nil {
-		return err
+		return entered{}, err
 	}
+	in := entered{names: len(entries)}
+	missing, err := s.check(ctx, env, entries, replace, &in)
+	if err != nil || len(missing) == 0 {
+		return in, err
+	}
+	return in, s.move(missing)
+}
+
+func (s *stage) move(entries []fs.DirEntry) error {
 	old := filepath.Join(s.dir, "old")
 	if err := os.Mkdir(old, 0o700); err != nil {
-		return err
-	}
-	if err := s.check(env, entries, replace); err != nil {
 		return err
 	}
 	var back []func() error
@@ -153,28 +167,38 @@ func (s *stage) enter(env *Env, replace bool) error {
 	return syncDir(s.dest)
 }
 
-// check finds the names that are taken at the destination.
-func (s *stage) check(env *Env, entries []fs.DirEntry, replace bool) error {
-	var taken []string
+// check finds what of the tree is to be moved to the destination: what is not
+// there with the same content already. A name that is taken by something else
+// is BLOCKED, unless it is to be replaced.
+func (s *stage) check(ctx context.Context, env *Env, entries []fs.DirEntry, replace bool, in *entered) ([]fs.DirEntry, error) {
+	var missing []fs.DirEntry
 	for _, e := range entries {
 		place := filepath.Join(s.dest, e.Name())
 		if _, err := os.Lstat(place); errors.Is(err, fs.ErrNotExist) {
+			missing = append(missing, e)
 			continue
 		}
 		if replace {
 			if err := env.guard(place); err != nil {
-				return err
+				return nil, err
 			}
-			continue
 		}
-		taken = append(taken, e.Name())
+		c := comparison{ctx: ctx}
+		if err := c.compare(filepath.Join(s.tree(), e.Name()), place, e.Name()); err != nil {
+			return nil, err
+		}
+		switch {
+		case c.diff == "" && (c.more == 0 || !replace):
+			in.same++
+			if in.more += c.more; in.one == "" {
+				in.one = c.one
+			}
+		case replace:
+			missing = append(missing, e)
+		default:
+			return nil, Blockedf("%s has %s already, and it differs: %s", s.dest, e.Name(), c.diff).
+				WithHint("the word replace in the line replaces it; or move it away: mv %s %s", quote(place), quote(place+".old"))
+		}
 	}
-	if n := len(taken) - 3; n > 0 {
-		taken = append(taken[:3], fmt.Sprintf("%d more", n))
-	}
-	if len(taken) > 0 {
-		return Blockedf("%s has %s already", s.dest, strings.Join(taken, ", ")).
-			WithHint("if that is this very archive, go on from the next step; the word replace in the line replaces it")
-	}
-	return nil
+	return missing, nil
 }

@@ -70,9 +70,11 @@ func TestSameOnBothHosts(t *testing.T) {
 
 			fresh()
 			sink := newHeard()
-			env := jobs.Env{Node: node, Host: jobs.Remote, Home: home, Dir: home, Bundle: filepath.Join(home, "shop/bundle"),
+			env := jobs.Env{
+				Node: node, Host: jobs.Remote, Home: home, Dir: home, Bundle: filepath.Join(home, "shop/bundle"),
 				Owner: bundle.Owner{V: 1, Run: runA}, Out: &sink.out, Progress: func(int64, int64) {},
-				Secret: func(string) (string, error) { return "", nil }}
+				Secret: func(string) (string, error) { return "", nil },
+			}
 			want := look(home, jobs.Perform(t.Context(), plan.Steps[0], &env), sink.out.String())
 
 			p := newPipes(t)

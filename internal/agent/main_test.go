@@ -145,6 +145,7 @@ func (j journal) Begin(step int, _ string) error {
 	_, err := fmt.Fprintf(j.f, "begin %d\n", step)
 	return err
 }
+
 func (j journal) End(r jobs.Result) error {
 	_, err := fmt.Fprintf(j.f, "end %d %s\n", r.Step, r.Status)
 	return err
@@ -190,6 +191,7 @@ func (h *heard) End(r jobs.Result) {
 	defer h.mu.Unlock()
 	h.results = append(h.results, r)
 }
+
 func (h *heard) text() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -341,6 +343,7 @@ func (p *shellProc) Wait() error {
 	})
 	return p.err
 }
+
 func (p *shellProc) Close() error { return errors.Join(p.in.Close(), p.out.Close(), p.errs.Close()) }
 
 func self(t *testing.T) string {
@@ -353,8 +356,10 @@ func self(t *testing.T) string {
 }
 
 func options(t *testing.T, node *config.Node, p *jobs.Plan) Options {
-	return Options{Program: program(), Executable: self(t), Node: node, Plan: p,
-		Owner: bundle.Owner{V: 1, Run: runA, User: "alice", Host: "desk7", Since: time.Now(), Node: node.Name()}}
+	return Options{
+		Program: program(), Executable: self(t), Node: node, Plan: p,
+		Owner: bundle.Owner{V: 1, Run: runA, User: "alice", Host: "desk7", Since: time.Now(), Node: node.Name()},
+	}
 }
 
 // dial starts an agent for a plan, and says goodbye to it when the test is over.

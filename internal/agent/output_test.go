@@ -128,8 +128,10 @@ func TestProgressIsBounded(t *testing.T) {
 
 // Bytes of any kind in the tail arrive as they were.
 func TestEndTravels(t *testing.T) {
-	r := jobs.Result{Step: 3, Status: jobs.Failed, Message: strings.Repeat("m", 1<<20), Exit: 2,
-		Tail: []string{"\xff\x1b[2J", strings.Repeat("\x01", 5000)}, Lines: 7}
+	r := jobs.Result{
+		Step: 3, Status: jobs.Failed, Message: strings.Repeat("m", 1<<20), Exit: 2,
+		Tail: []string{"\xff\x1b[2J", strings.Repeat("\x01", 5000)}, Lines: 7,
+	}
 	for range 30 {
 		r.Tail = append(r.Tail, strings.Repeat("\x01", 2000))
 	}

@@ -144,8 +144,10 @@ func (l *launch) try(ctx context.Context, hash string, verify bool) (*Client, er
 		err = c.shake(ctx, l.secret)
 	}
 	if err == nil && c.hello.Hash != hash {
-		err = &StartError{Err: fmt.Errorf("%s: %w (sha256 %s, not %s)", l.Node.Name(), errDamaged, clean(c.hello.Hash, 64), hash),
-			Hint: "try again; if it stays, look after the node's disk"}
+		err = &StartError{
+			Err:  fmt.Errorf("%s: %w (sha256 %s, not %s)", l.Node.Name(), errDamaged, clean(c.hello.Hash, 64), hash),
+			Hint: "try again; if it stays, look after the node's disk",
+		}
 	}
 	if err == nil {
 		return c, nil
@@ -167,8 +169,10 @@ func (l *launch) why(ctx context.Context, err error) error {
 	case errors.As(err, &start), ctx.Err() == nil:
 		return err
 	case errors.Is(context.Cause(ctx), errNoAnswer):
-		return &StartError{Err: fmt.Errorf("%s: no agent answered within %s", l.Node.Name(), l.Timeout),
-			Hint: "does its login shell wait for something? try: ssh to it, with a command"}
+		return &StartError{
+			Err:  fmt.Errorf("%s: no agent answered within %s", l.Node.Name(), l.Timeout),
+			Hint: "does its login shell wait for something? try: ssh to it, with a command",
+		}
 	}
 	return ctx.Err()
 }
@@ -208,8 +212,10 @@ func (l *launch) judge(c *Client, err error) error {
 	case errors.As(err, &said):
 		return &StartError{Err: fmt.Errorf("%s: %w", l.Node.Name(), said), Hint: clean(said.Hint, maxText)}
 	case errors.Is(err, errTooNoisy):
-		return &StartError{Err: fmt.Errorf("%s: %w", l.Node.Name(), err),
-			Hint: "let its rc files print only when the shell is interactive"}
+		return &StartError{
+			Err:  fmt.Errorf("%s: %w", l.Node.Name(), err),
+			Hint: "let its rc files print only when the shell is interactive",
+		}
 	}
 	select {
 	case <-c.greeted:
@@ -245,8 +251,10 @@ func (l *launch) admit(c *Client, err error) (*Client, error) {
 		for _, s := range l.Plan.Steps {
 			if s.Host == jobs.Remote && s.Sudo {
 				_ = c.Close()
-				return nil, &StartError{Err: fmt.Errorf("%s: step %d %s is to run with sudo, which this version cannot do", l.Node.Name(), s.N, clean(s.Name, maxQuoted)),
-					Hint: "let conc log in as root, or take the modifier sudo away and allow the account what the step needs"}
+				return nil, &StartError{
+					Err:  fmt.Errorf("%s: step %d %s is to run with sudo, which this version cannot do", l.Node.Name(), s.N, clean(s.Name, maxQuoted)),
+					Hint: "let conc log in as root, or take the modifier sudo away and allow the account what the step needs",
+				}
 			}
 		}
 	}

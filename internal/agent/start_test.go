@@ -288,8 +288,10 @@ func TestKilledAgent(t *testing.T) {
 // killed by writing to a closed pipe nor by a hangup.
 func TestKilledWorkstation(t *testing.T) {
 	tr := &shell{home: t.TempDir()}
-	node, p := planOf(t, nil, jobs.Spec{Name: "loop", Host: jobs.Remote, Timeout: time.Minute,
-		Words: []string{"run", "sh", "-c", "for i in 1 2 3 4 5 6; do echo $i; sleep 0.05; done; touch done"}})
+	node, p := planOf(t, nil, jobs.Spec{
+		Name: "loop", Host: jobs.Remote, Timeout: time.Minute,
+		Words: []string{"run", "sh", "-c", "for i in 1 2 3 4 5 6; do echo $i; sleep 0.05; done; touch done"},
+	})
 	c := dial(t, tr, options(t, node, p))
 	sink := newHeard()
 	over := make(chan error, 1)

@@ -192,8 +192,10 @@ func (p *program) main(ctx context.Context, args []string) (code int) {
 
 // group is what a command does that is only a name for others.
 func group(cmd *cobra.Command, _ []string) error {
-	return usageError{err: fmt.Errorf("%s needs a command", cmd.CommandPath()),
-		hint: "see " + cmd.CommandPath() + " --help"}
+	return usageError{
+		err:  fmt.Errorf("%s needs a command", cmd.CommandPath()),
+		hint: "see " + cmd.CommandPath() + " --help",
+	}
 }
 
 // groupArgs refuses a misspelt command of a group, with the near ones.

@@ -111,9 +111,11 @@ func (p *program) freshKeys(node string, t sshconn.Target, keys []sshconn.HostKe
 	for _, k := range keys {
 		switch k.State {
 		case sshconn.Changed:
-			return nil, &sshconn.Error{Kind: sshconn.ChangedKey,
+			return nil, &sshconn.Error{
+				Kind: sshconn.ChangedKey,
 				Err:  fmt.Errorf("%s: THE HOST KEY HAS CHANGED: it shows %s %s, which is not what is on record%s; nothing was recorded", node, k.Type, k.Fingerprint, at(k.Record)),
-				Hint: "someone may be reading along. If the node was made anew, and you compared the key there, remove the old one by hand:\n" + t.Forget(k) + "\nthen: " + p.name() + " " + quote(append(p.flags.again(), "trust", node)...)}
+				Hint: "someone may be reading along. If the node was made anew, and you compared the key there, remove the old one by hand:\n" + t.Forget(k) + "\nthen: " + p.name() + " " + quote(append(p.flags.again(), "trust", node)...),
+			}
 		case sshconn.Known:
 			known = true
 		default:
@@ -124,9 +126,11 @@ func (p *program) freshKeys(node string, t sshconn.Target, keys []sshconn.HostKe
 		return fresh, nil
 	}
 	if !known {
-		return nil, &sshconn.Error{Kind: sshconn.ChangedKey,
+		return nil, &sshconn.Error{
+			Kind: sshconn.ChangedKey,
 			Err:  fmt.Errorf("%s: none of its host keys is the one of sshd.hostkey, %s", node, t.HostKey),
-			Hint: "if the node was made anew, and you compared the key there, change sshd.hostkey"}
+			Hint: "if the node was made anew, and you compared the key there, change sshd.hostkey",
+		}
 	}
 	return nil, nil
 }

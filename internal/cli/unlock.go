@@ -40,8 +40,10 @@ else has opened meanwhile is never moved.`,
 
 func (p *program) unlock(ctx context.Context, name, run string, yes bool) error {
 	if run == "" {
-		return usageError{err: errors.New("unlock needs --id: the run that holds the node"),
-			hint: "a deploy that is BLOCKED shows it"}
+		return usageError{
+			err:  errors.New("unlock needs --id: the run that holds the node"),
+			hint: "a deploy that is BLOCKED shows it",
+		}
 	}
 	f, node, err := p.node(name)
 	if err != nil {

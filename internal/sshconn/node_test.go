@@ -46,8 +46,10 @@ func startNode(t *testing.T, no testnode.Options) operator {
 	}
 	return operator{
 		node: n,
-		t: Target{Node: "web1", User: n.User, Host: n.Host, Port: n.Port, OpKey: "test",
-			Files: opKeyFiles(home, "test"), Known: []string{n.KnownHosts}},
+		t: Target{
+			Node: "web1", User: n.User, Host: n.Host, Port: n.Port, OpKey: "test",
+			Files: opKeyFiles(home, "test"), Known: []string{n.KnownHosts},
+		},
 		o: Options{Home: home, Getenv: func(string) string { return "" }},
 	}
 }

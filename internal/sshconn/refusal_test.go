@@ -184,10 +184,14 @@ func TestKeyFilesThatCannotBeUsed(t *testing.T) {
 		spoil func(t *testing.T, path string)
 		words []string
 	}{
-		"missing": {func(t *testing.T, path string) { remove(t, path, path+".pub") },
-			[]string{"no key file", "id_*-test", "ssh-keygen -t ed25519 -f"}},
-		"only its public half": {func(t *testing.T, path string) { remove(t, path) },
-			[]string{"only its public half", "ssh-add"}},
+		"missing": {
+			func(t *testing.T, path string) { remove(t, path, path+".pub") },
+			[]string{"no key file", "id_*-test", "ssh-keygen -t ed25519 -f"},
+		},
+		"only its public half": {
+			func(t *testing.T, path string) { remove(t, path) },
+			[]string{"only its public half", "ssh-add"},
+		},
 		"a public key": {func(t *testing.T, path string) {
 			data, err := os.ReadFile(path + ".pub")
 			if err != nil {
@@ -200,8 +204,10 @@ func TestKeyFilesThatCannotBeUsed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, []string{"mode 0644 is too open", "chmod 600 "}},
-		"garbage": {func(t *testing.T, path string) { write(t, path, "garbage\x1b[2J") },
-			[]string{"not a private key"}},
+		"garbage": {
+			func(t *testing.T, path string) { write(t, path, "garbage\x1b[2J") },
+			[]string{"not a private key"},
+		},
 		"a directory": {func(t *testing.T, path string) {
 			remove(t, path)
 			if err := os.Mkdir(path, 0o700); err != nil {

@@ -48,9 +48,11 @@ func TestResolve(t *testing.T) {
 		"filled in": {
 			file:  "Host web\r\n  HostName %h.example\r\n  User ops\r\n  Port 2022\r\n  IdentityFile ~/.ssh/id_%r_%p\r\n  IdentityFile %d/k\r\n  CertificateFile ~/c.pub\r\n  UserKnownHostsFile ~/kh \"/a b\"\r\n  IdentitiesOnly yes\r\nHost other\r\n  User wrong\r\n",
 			nodes: map[string]attrs{"web1": {"sshd.ip": "web"}},
-			want: Target{Node: "web1", User: "ops", Host: "web.example", Port: 2022, Only: true,
+			want: Target{
+				Node: "web1", User: "ops", Host: "web.example", Port: 2022, Only: true,
 				Files: []string{in("id_ops_2022"), filepath.Join(home, "k")}, Certs: []string{filepath.Join(home, "c.pub")},
-				Known: []string{filepath.Join(home, "kh"), "/a b", "/etc/ssh/ssh_known_hosts"}},
+				Known: []string{filepath.Join(home, "kh"), "/a b", "/etc/ssh/ssh_known_hosts"},
+			},
 		},
 		"Include and Match": {
 			file:  "Include conf.d/*\nMatch exec \"true\"\n User wrong\nMatch host web1,web2\n Port 2200\nMatch all\n User late\n",
@@ -61,16 +63,19 @@ func TestResolve(t *testing.T) {
 		"the jump is a node with a jump": {
 			nodes: map[string]attrs{
 				"web1": {"admin": "a", "sshd.ip": "::1", "sshd.jump": "hop1"},
-				"hop1": {"admin": "b", "sshd.ip": "192.0.2.2", "sshd.port": "2022", "sshd.jump": "carl@[fe80::1%eth0]:99", "sshd.hostkey": "SHA256:x"}},
+				"hop1": {"admin": "b", "sshd.ip": "192.0.2.2", "sshd.port": "2022", "sshd.jump": "carl@[fe80::1%eth0]:99", "sshd.hostkey": "SHA256:x"},
+			},
 			want: Target{Node: "web1", User: "a", Host: "::1", Port: 22, Jump: []Target{
 				{User: "carl", Host: "fe80::1%eth0", Port: 99},
-				{Node: "hop1", User: "b", Host: "192.0.2.2", Port: 2022, HostKey: "SHA256:x"}}},
+				{Node: "hop1", User: "b", Host: "192.0.2.2", Port: 2022, HostKey: "SHA256:x"},
+			}},
 		},
 		"the jump of ~/.ssh/config": {
 			file:  "Host web1\n ProxyJump bastion,u@second:23\nHost bastion\n HostName 192.0.2.9\n User b\n ProxyJump first\n",
 			nodes: map[string]attrs{"web1": {}},
 			want: Target{Node: "web1", User: "ann", Host: "web1", Port: 22, Jump: []Target{
-				{User: "ann", Host: "first", Port: 22}, {User: "b", Host: "192.0.2.9", Port: 22}, {User: "u", Host: "second", Port: 23}}},
+				{User: "ann", Host: "first", Port: 22}, {User: "b", Host: "192.0.2.9", Port: 22}, {User: "u", Host: "second", Port: 23},
+			}},
 		},
 		"a cycle of nodes": {
 			nodes: map[string]attrs{"web1": {"sshd.jump": "hop1"}, "hop1": {"sshd.jump": "web1"}},
@@ -194,16 +199,26 @@ func TestSSHArgs(t *testing.T) {
 		t    Target
 		want []string
 	}{
-		"plain": {Target{User: "deploy", Host: "10.0.0.11", Port: 22},
-			[]string{"-p", "22", "-o", "StrictHostKeyChecking=yes", "deploy@10.0.0.11"}},
-		"key": {Target{User: "deploy", Host: "::1", Port: 2222, OpKey: "shop", Files: []string{"/h/.ssh/id_ed25519-shop"}, Known: []string{"/h/a b", "/h/50%"}},
-			[]string{"-p", "2222", "-i", "/h/.ssh/id_ed25519-shop", "-o", "IdentitiesOnly=yes", "-o", `UserKnownHostsFile="/h/a b" /h/50%%`, "-o", "StrictHostKeyChecking=yes", "deploy@::1"}},
-		"an odd user": {Target{User: "-oProxyCommand=x", Host: "h", Port: 22},
-			[]string{"-p", "22", "-o", "StrictHostKeyChecking=yes", "-l", "-oProxyCommand=x", "--", "h"}},
-		"plain hops": {Target{User: "a", Host: "h", Port: 22, Jump: []Target{{User: "b", Host: "::1", Port: 23}, {User: "c", Host: "i", Port: 22}}},
-			[]string{"-p", "22", "-o", "StrictHostKeyChecking=yes", "-J", "b@[::1]:23,c@i:22", "a@h"}},
-		"a hop with a key": {Target{User: "a", Host: "h", Port: 22, Jump: []Target{{User: "b", Host: "j", Port: 23, OpKey: "k", Files: []string{"/x y%"}}}},
-			[]string{"-p", "22", "-o", "StrictHostKeyChecking=yes", "-o", "ProxyCommand=ssh -W '[%h]:%p' -p 23 -i '/x y%%' -o IdentitiesOnly=yes -o StrictHostKeyChecking=yes b@j", "a@h"}},
+		"plain": {
+			Target{User: "deploy", Host: "10.0.0.11", Port: 22},
+			[]string{"-p", "22", "-o", "StrictHostKeyChecking=yes", "deploy@10.0.0.11"},
+		},
+		"key": {
+			Target{User: "deploy", Host: "::1", Port: 2222, OpKey: "shop", Files: []string{"/h/.ssh/id_ed25519-shop"}, Known: []string{"/h/a b", "/h/50%"}},
+			[]string{"-p", "2222", "-i", "/h/.ssh/id_ed25519-shop", "-o", "IdentitiesOnly=yes", "-o", `UserKnownHostsFile="/h/a b" /h/50%%`, "-o", "StrictHostKeyChecking=yes", "deploy@::1"},
+		},
+		"an odd user": {
+			Target{User: "-oProxyCommand=x", Host: "h", Port: 22},
+			[]string{"-p", "22", "-o", "StrictHostKeyChecking=yes", "-l", "-oProxyCommand=x", "--", "h"},
+		},
+		"plain hops": {
+			Target{User: "a", Host: "h", Port: 22, Jump: []Target{{User: "b", Host: "::1", Port: 23}, {User: "c", Host: "i", Port: 22}}},
+			[]string{"-p", "22", "-o", "StrictHostKeyChecking=yes", "-J", "b@[::1]:23,c@i:22", "a@h"},
+		},
+		"a hop with a key": {
+			Target{User: "a", Host: "h", Port: 22, Jump: []Target{{User: "b", Host: "j", Port: 23, OpKey: "k", Files: []string{"/x y%"}}}},
+			[]string{"-p", "22", "-o", "StrictHostKeyChecking=yes", "-o", "ProxyCommand=ssh -W '[%h]:%p' -p 23 -i '/x y%%' -o IdentitiesOnly=yes -o StrictHostKeyChecking=yes b@j", "a@h"},
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if d := cmp.Diff(tc.want, tc.t.SSHArgs()); d != "" {

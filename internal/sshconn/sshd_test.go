@@ -24,8 +24,10 @@ func startSSHD(t *testing.T, so sshdtest.Options) operator {
 	home := filepath.Dir(n.SSHDir)
 	return operator{
 		node: &n.Node,
-		t: Target{Node: "web1", User: n.User, Host: n.Host, Port: n.Port, OpKey: testnode.OpKey, Only: true,
-			Files: opKeyFiles(home, testnode.OpKey), Known: []string{n.KnownHosts}},
+		t: Target{
+			Node: "web1", User: n.User, Host: n.Host, Port: n.Port, OpKey: testnode.OpKey, Only: true,
+			Files: opKeyFiles(home, testnode.OpKey), Known: []string{n.KnownHosts},
+		},
 		o: Options{Home: home, Getenv: func(string) string { return "" }},
 	}
 }

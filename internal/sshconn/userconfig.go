@@ -22,8 +22,10 @@ type userConfig struct {
 }
 
 func newUserConfig(o Options) *userConfig {
-	return &userConfig{home: o.Home, path: filepath.Join(o.Home, ".ssh", "config"), warn: o.Warn,
-		parsed: map[string]*ssh_config.Config{}}
+	return &userConfig{
+		home: o.Home, path: filepath.Join(o.Home, ".ssh", "config"), warn: o.Warn,
+		parsed: map[string]*ssh_config.Config{},
+	}
 }
 
 // includeKey stands for Include in what the library is given to parse.
