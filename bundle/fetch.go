@@ -41,7 +41,7 @@ func Fetch(ctx context.Context, far Far, from, to string, progress func(done, to
 		_ = out.Cleanup()
 		return 0, err
 	}
-	defer within(context.Background(), client.Close)
+	defer func() { _ = within(context.Background(), client.Close) }()
 
 	f := fetching{from: from, meter: meter{report: progress}}
 	defer f.meter.stop()

@@ -137,7 +137,7 @@ func OpenRegular(name string) (*os.File, fs.FileInfo, error) {
 		err = fmt.Errorf("%s: %s, not a regular file", name, kind(info.Mode()))
 	}
 	if err != nil {
-		f.Close()
+		_ = f.Close()
 		return nil, nil, err
 	}
 	return f, info, nil

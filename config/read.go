@@ -16,10 +16,10 @@ const maxFile = 1 << 20
 
 // readFile reads what is at path, no more of it than a deploy.ini may hold.
 func readFile(path string) ([]byte, *Problem) {
-	complain := func(reason, hint string) ([]byte, *Problem) {
-		return nil, &Problem{Origin: Origin{File: path}, Reason: reason, Hint: hint}
+	complain := func(reason, hint string) *Problem {
+		return &Problem{Origin: Origin{File: path}, Reason: reason, Hint: hint}
 	}
-	cannot := func(err error) ([]byte, *Problem) {
+	cannot := func(err error) *Problem {
 		var pe *fs.PathError
 		if errors.As(err, &pe) {
 			err = pe.Err // the path is in the origin
@@ -34,22 +34,22 @@ func readFile(path string) ([]byte, *Problem) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return cannot(err)
+		return nil, cannot(err)
 	case info.IsDir():
-		return complain("is a directory", "")
+		return nil, complain("is a directory", "")
 	case info.Mode()&fs.ModeSocket != 0, info.Mode()&fs.ModeNamedPipe != 0 && !strings.HasPrefix(path, "/dev/"):
-		return complain("is not a regular file", "") // below /dev/ a pipe is our own standard input, or a shell's <(...)
+		return nil, complain("is not a regular file", "") // below /dev/ a pipe is our own standard input, or a shell's <(...)
 	case info.Size() > maxFile:
-		return complain(tooLarge, "")
+		return nil, complain(tooLarge, "")
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return cannot(err)
+		return nil, cannot(err)
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
-		return cannot(err)
+		return nil, cannot(err)
 	}
 	return data, nil
 }

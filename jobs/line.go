@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -24,7 +25,8 @@ func (p Planner) readLine(node *config.Node, line config.Line) (Step, config.Pro
 	for i, w := range line.Words {
 		v, err := node.Expand(w, line.Origin)
 		if err != nil {
-			if ps, ok := err.(config.Problems); ok {
+			var ps config.Problems
+			if errors.As(err, &ps) {
 				problems = append(problems, ps...)
 			} else {
 				complain("", "%v", err)

@@ -152,7 +152,7 @@ func readJournal(path string) (records []Record, whole int64, torn bool, err err
 	in := bufio.NewReader(f)
 	for n := 1; ; n++ {
 		line, err := in.ReadBytes('\n')
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return records, whole, len(line) > 0, nil
 		}
 		if err != nil {

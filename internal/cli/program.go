@@ -114,15 +114,6 @@ func (p *program) node(name string) (*config.File, *config.Node, error) {
 	return f, n, err
 }
 
-// plan reads deploy.ini and plans one node's list; "" is the node's own.
-func (p *program) plan(name, list string) (*jobs.Plan, error) {
-	f, n, err := p.node(name)
-	if err != nil {
-		return nil, err
-	}
-	return p.planner().Plan(f, n, list)
-}
-
 // planner knows the stock ops and those of the application.
 func (p *program) planner() jobs.Planner {
 	return jobs.Planner{Catalogue: p.catalogue(), Lists: p.app.Lists}

@@ -74,13 +74,6 @@ func TestTrustNeverReplacesAKey(t *testing.T) {
 	}
 }
 
-// pin makes sshd.hostkey the judge of the node.
-func pin(o *operator, fingerprint string) {
-	a := o.node.Attrs()
-	o.write("deploy.ini", "[node:web1]\nadmin = "+a["admin"]+"\nsshd.ip = "+a["sshd.ip"]+"\nsshd.port = "+a["sshd.port"]+
-		"\nop_key = "+a["op_key"]+"\nbundle = b\nsshd.hostkey = "+fingerprint+"\n")
-}
-
 func TestTrustWithAPin(t *testing.T) {
 	o, record := stranger(t)
 	o.write("deploy.ini", o.ini("hi = remote run true\n", map[string]string{"sshd.hostkey": o.node.HostKey}))

@@ -236,7 +236,7 @@ func nextCommands(o Options, e runner.Event) [][]string {
 // runEnd sums several nodes up, and says where the log is.
 func (t *text) runEnd(e runner.Event) {
 	if t.many() {
-		t.fleet(e)
+		t.fleet()
 	}
 	if e.Text != "" {
 		t.printf("%s\n", Escape(e.Text))
@@ -247,7 +247,7 @@ func (t *text) runEnd(e runner.Event) {
 }
 
 // fleet is the table of several nodes.
-func (t *text) fleet(e runner.Event) {
+func (t *text) fleet() {
 	rows := [][]string{{"NODE", "STATUS", "STEP", "TIME", "NOTE"}}
 	again := append([]string{t.o.Name}, append(slices.Clone(t.o.Args), "deploy")...)
 	bad := false
