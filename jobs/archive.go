@@ -156,20 +156,20 @@ func (u Untar) Do(ctx context.Context, env *Env) error {
 		}
 		return judged(fmt.Errorf("%s: %w", filepath.Base(archive), err))
 	}
-	in, err := stage.enter(ctx, env, u.Replace)
+	found, err := stage.enter(ctx, env, u.Replace)
 	if err != nil {
 		return judged(err)
 	}
 	text := "already there, unchanged"
-	if in.same == 0 || in.same < in.names {
+	if found.same == 0 || found.same < found.names {
 		text = fmt.Sprintf("%s, %s", count(up.files, "file"), humanize.Bytes(uint64(up.bytes)))
-		if in.same > 0 {
-			text += fmt.Sprintf("; %d of %s there already, unchanged", in.same, count(in.names, "name"))
+		if found.same > 0 {
+			text += fmt.Sprintf("; %d of %s there already, unchanged", found.same, count(found.names, "name"))
 		}
 	}
-	if in.more > 0 {
-		text += fmt.Sprintf("; %s not of the archive: %s", count(in.more, "name"), in.one)
-		if in.more > 1 {
+	if found.more > 0 {
+		text += fmt.Sprintf("; %s not of the archive: %s", count(found.more, "name"), found.one)
+		if found.more > 1 {
 			text += ", ..."
 		}
 	}

@@ -395,7 +395,7 @@ func FuzzUntar(f *testing.F) {
 			in: &intake{ctx: t.Context(), r: bytes.NewReader(data)},
 		}
 		if err := u.all(); err == nil {
-			err = s.enter(&Env{}, false)
+			_, err = s.enter(t.Context(), &Env{}, false)
 			if err != nil {
 				t.Fatal(err)
 			}
