@@ -50,10 +50,10 @@ twice. Names inside it that the archive has not are kept, and told. With
 replace, what differs goes.
 
 BLOCKED: the pattern matches none or several, or a name is taken by something
-else, whose first difference is told: nothing is changed. FAILED, with nothing at the destination: not a tar archive,
-truncated, damaged, over max=10GiB or a million members, or hostile: a name or a
-link that leads outside, a setuid file, a device, a FIFO. ERROR: the disk is
-full.`,
+else, whose first difference is told: nothing is changed. FAILED, with nothing
+at the destination: not a tar archive, truncated, damaged, over max=10GiB or a
+million members, or hostile: a name or a link that leads outside, a setuid file,
+a device, a FIFO. ERROR: the disk is full.`,
 		Example: "remote untar shop-*.tar.gz to=shop/releases/1.4.2 strip=1",
 		Parse: func(args []string) (Op, error) {
 			args, opts, err := options(args, "to=", "strip=", "max=", "replace")

@@ -16,6 +16,8 @@ func TestByHandIsWhatAPersonTypes(t *testing.T) {
 		{"open_bundle", "mkdir shop-bundle"},
 		{"close_bundle", "rm -r shop-bundle"},
 		{"run|echo|a b|it's|" + secret, `echo 'a b' 'it'"'"'s' '` + config.Masked + `'`},
+		{"run|~/my shop/bin/x|~/y", `~/'my shop/bin/x' '~/y'`},
+		{"run|bundle:install.sh", "~/shop-bundle/install.sh"},
 		{"shell|cd x && ls", `/bin/sh -c 'cd x && ls'`},
 		{"hold|look\nhere", "# hold: look here"},
 		{"systemd|--user|restart|shop", "systemctl --user restart shop"},
@@ -25,7 +27,11 @@ func TestByHandIsWhatAPersonTypes(t *testing.T) {
 		{"create_venv|~/v|python=python3.11", "python3.11 -m venv --without-pip ~/v"},
 		{"unmount_sshfs", "fusermount -u ~/shop-bundle"},
 		{"mount_sshfs|far", "sshfs -p 2222 deploy@192.0.2.11:shop-bundle far"},
-		{"setup_install|pip-*", "'venvs/my shop/bin/python' -m " + strings.Join(pipInstall, " ") + " --no-deps --no-build-isolation ~/shop-bundle/pip-*"},
+		{"setup_install|pip-*|venv=v", "if v/bin/python -c 'import pip, setuptools'; then\n" +
+			"  v/bin/python -m " + strings.Join(pipInstall, " ") + " --no-deps --no-build-isolation ~/shop-bundle/pip-*/\nelse\n" +
+			"  (cd ~/shop-bundle/pip-*/ && \"$OLDPWD\"/v/bin/python " + strings.Join(setupPy, " ") + ")   # one of distutils: without " + ownOption + "\nfi"},
+		{"pip_install|a-*.gz", "'venvs/my shop/bin/python' -m " + strings.Join(pipInstall, " ") + " --find-links ~/shop-bundle" +
+			" $('venvs/my shop/bin/python' -c 'import setuptools' && echo --no-build-isolation) ~/shop-bundle/a-*.gz"},
 		{"pip_install|a-*.whl|venv=v", "v/bin/python -m " + strings.Join(pipInstall, " ") + " --find-links ~/shop-bundle ~/shop-bundle/a-*.whl"},
 	} {
 		op, err := Stock().make(strings.Split(tt.words, "|"))

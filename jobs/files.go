@@ -66,8 +66,12 @@ func (m Mkdir) ByHand(n *config.Node) []string {
 }
 
 // Do makes the directory.
-func (m Mkdir) Do(_ context.Context, env *Env) error {
+func (m Mkdir) Do(ctx context.Context, env *Env) error {
 	p := env.Path(m.Path)
+	if m.Verify(ctx, env) == nil {
+		env.Note("already there")
+		return nil
+	}
 	if err := os.MkdirAll(p, 0o755); err != nil {
 		return judged(err)
 	}

@@ -159,6 +159,9 @@ func TestMkdir(t *testing.T) {
 		t.Errorf("got mode %v, want 0700", info.Mode())
 	}
 	p.want(OK, "", "mkdir", "a/b/c")
+	if p.said != "already there" {
+		t.Errorf("again: got the note %q", p.said)
+	}
 	if info, _ := os.Stat(p.abs("a/b/c")); info.Mode().Perm() != 0o700 {
 		t.Errorf("again: got mode %v, want it left alone", info.Mode())
 	}

@@ -30,7 +30,8 @@ system it is copied to a hidden name beside TO, synced, renamed, and then
 removed at FROM. With replace, what was at TO is moved aside first and deleted
 last.
 
-BLOCKED: TO is there and replace is not given, FROM is not there, or FROM or TO
+BLOCKED: TO is there and replace is not given, FROM is not there (whether it was
+moved before, conc cannot know), or FROM or TO
 is or holds the home, the bundle, ~/.conc or deploy.ini's folder: nothing is
 changed. FAILED: TO's directory is missing, or the account may not write there.
 ERROR: the disk is full.`,
@@ -72,6 +73,10 @@ func (m Move) Do(ctx context.Context, env *Env) error {
 		return Blockedf("%s and %s are inside one another", from, to)
 	}
 	if _, err := os.Lstat(from); gone(err) {
+		if _, err := os.Lstat(to); err == nil {
+			return Blockedf("%s is not there, and %s is", from, to).
+				WithHint("if it has been moved already, go on from the next step")
+		}
 		return Blockedf("%s is not there", from)
 	} else if err != nil {
 		return err

@@ -176,7 +176,11 @@ func (e *Env) pip(ctx context.Context, python string) ([]string, error) {
 
 // ByHand is pip with the options that matter.
 func (p PipInstall) ByHand(n *config.Node) []string {
-	line := typed(n, venvOf(n, p.Venv)+"/bin/python") + " -m " + quote(pipInstall...) + " --find-links " + typed(n, bundlePrefix)
+	python := typed(n, venvOf(n, p.Venv)+"/bin/python")
+	line := python + " -m " + quote(pipInstall...) + " --find-links " + typed(n, bundlePrefix)
+	if slices.ContainsFunc(p.Files, func(f string) bool { return filepath.Ext(f) != ".whl" }) {
+		line += " $(" + python + " -c 'import setuptools' && echo --no-build-isolation)"
+	}
 	for _, f := range p.Files {
 		line += " " + typedSource(n, f)
 	}

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -41,9 +42,10 @@ python3 -m venv, or with the Python named, without pip: setup_install or
 pip_install bring that from the bundle. Give each version a venv of its own, so
 that the one in use is never changed.
 
-OK, and nothing is done, when conc made DIR before and its Python works. One that
-was left half made is made again. FAILED when DIR is something else: remove it
-first, or choose another. ERROR when there is no such Python.`,
+OK, and nothing is done, when DIR is a venv of that Python's version already and
+works, whoever made it. One that conc left half made is made again. BLOCKED when
+DIR is something else: remove it first, or choose another. FAILED when the Python
+cannot make it, ERROR when there is no such Python.`,
 		Example: "remote create_venv venvs/shop-%(version)s python=python3.11",
 		Parse:   parseCreateVenv,
 	}
@@ -84,17 +86,11 @@ func (c CreateVenv) Do(ctx context.Context, env *Env) error {
 	record := filepath.Join(dir, venvRecord)
 	if _, err := os.Lstat(dir); err == nil {
 		state, _ := os.ReadFile(record)
-		switch {
-		case string(state) == venvDone && c.Verify(ctx, env) == nil:
-			env.Note("already there")
-			return nil
-		case string(state) == venvBuilding:
-			if err := os.RemoveAll(dir); err != nil {
-				return err
-			}
-		default:
-			return Failedf("%s exists, and is not a venv that conc made and that works", dir).
-				WithHint("choose another, or remove it: rm -r %s", quote(dir))
+		if string(state) != venvBuilding {
+			return c.there(ctx, env, dir)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return err
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -105,6 +101,46 @@ func (c CreateVenv) Do(ctx context.Context, env *Env) error {
 		err = errors.Join(err, os.RemoveAll(dir))
 	}
 	return err
+}
+
+// there judges what is at dir: a venv that works, and that the Python could have
+// made, is as good as one that it makes now.
+func (c CreateVenv) there(ctx context.Context, env *Env, dir string) error {
+	const remedy = "choose another directory, or remove it: rm -r %s"
+	cfg, err := os.ReadFile(filepath.Join(dir, "pyvenv.cfg"))
+	if err == nil {
+		err = c.Verify(ctx, env.quietly())
+	}
+	if ctx.Err() != nil {
+		return firstError(err, ctx.Err())
+	}
+	if err != nil {
+		return Blockedf("%s is there, and is no venv that works", dir).WithHint(remedy, quote(dir))
+	}
+	var asked bytes.Buffer
+	const look = "import sys; print('%d.%d' % sys.version_info[:2])"
+	if err := env.Run(ctx, Cmd{Args: []string{c.python(), "-c", look}, Unset: pythonEnv, Stdout: &asked}); err != nil {
+		return err
+	}
+	if is, want := venvVersion(string(cfg)), strings.TrimSpace(asked.String()); is != "" && is != want {
+		return Blockedf("%s is a venv of Python %s, and %s is %s", dir, is, c.python(), want).WithHint(remedy, quote(dir))
+	}
+	env.Note("already there")
+	return nil
+}
+
+// venvVersion gives "3.11" of a pyvenv.cfg; "" when it does not say.
+func venvVersion(cfg string) string {
+	for line := range strings.Lines(cfg) {
+		key, value, _ := strings.Cut(line, "=")
+		if key = strings.TrimSpace(key); key != "version" && key != "version_info" {
+			continue
+		}
+		if parts := strings.Split(strings.TrimSpace(value), "."); len(parts) > 1 {
+			return parts[0] + "." + parts[1]
+		}
+	}
+	return ""
 }
 
 func (c CreateVenv) build(ctx context.Context, env *Env, dir, record string) error {
@@ -130,13 +166,14 @@ func (c CreateVenv) python() string {
 	return c.Python
 }
 
-// Verify runs the venv's Python.
+// Verify runs the venv's Python, which must know that it is this venv's.
 func (c CreateVenv) Verify(ctx context.Context, env *Env) error {
 	dir, err := env.venv(c.Dir)
 	if err != nil {
 		return err
 	}
-	return env.Run(ctx, Cmd{Args: []string{filepath.Join(dir, "bin", "python"), "-c", ""}, Unset: pythonEnv, Stdout: io.Discard})
+	const look = "import os, sys; sys.exit(not os.path.samefile(sys.prefix, sys.argv[1]))"
+	return env.Run(ctx, Cmd{Args: []string{filepath.Join(dir, "bin", "python"), "-c", look, dir}, Unset: pythonEnv, Stdout: io.Discard})
 }
 
 // ByHand is the command.

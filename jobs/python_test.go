@@ -151,7 +151,39 @@ func TestSetupInstallWithoutPip(t *testing.T) {
 		t.Fatal(err)
 	}
 	write(t, env.Bundle+"/cart-1.0/pyproject.toml", "", 0o644)
-	do(t, env, SetupInstall{Tree: "cart-*"}, Failed, "no setup.py")
+	do(t, env, SetupInstall{Tree: "cart-*"}, Blocked, "no setup.py: it is built with pip, which the venv has not")
+}
+
+// A setup.py of distutils knows no --single-version-externally-managed.
+func TestSetupInstallOfDistutils(t *testing.T) {
+	env := pythonEnvOf(t)
+	need(t, "distutils", exec.Command("/usr/bin/python3", "-c", "import distutils").Run() == nil)
+	do(t, env, CreateVenv{}, OK, "")
+	write(t, env.Bundle+"/old-1.0/setup.py", "from distutils.core import setup\nsetup(name='old', version='1.0', py_modules=['old'])\n", 0o644)
+	write(t, env.Bundle+"/old-1.0/old.py", "answer = 42\n", 0o644)
+	do(t, env, SetupInstall{Tree: "old-1.0"}, OK, "old-1.0")
+	imports(t, env, "old")
+	do(t, env, SetupInstall{Tree: "old-1.0"}, OK, "old-1.0")
+}
+
+// A tree with a pyproject.toml alone is built by what that names, when the venv
+// has it.
+func TestSetupInstallOfPyproject(t *testing.T) {
+	env := pythonEnvOf(t)
+	do(t, env, CreateVenv{}, OK, "")
+	for _, w := range []string{"pip-*.whl", "setuptools-*.whl", "wheel-*.whl"} {
+		wheel(t, w, env.Bundle)
+	}
+	do(t, env, PipInstall{Files: []string{"*.whl"}}, OK, "3 packages")
+	const project = "[project]\nname = \"cart\"\nversion = \"1.0\"\n[tool.setuptools]\npy-modules = [\"cart\"]\n"
+	write(t, env.Bundle+"/cart-1.0/cart.py", "answer = 42\n", 0o644)
+	write(t, env.Bundle+"/cart-1.0/pyproject.toml", "[build-system]\nrequires = [\"hatchling\"]\nbuild-backend = \"hatchling.build\"\n"+project, 0o644)
+	do(t, env, SetupInstall{Tree: "cart-*"}, Blocked, "it is built with hatchling, which the venv has not")
+	write(t, env.Bundle+"/cart-1.0/pyproject.toml", "[build-system]\nrequires = [\"setuptools\"]\nbuild-backend = \"setuptools.build_meta\"\n"+project, 0o644)
+	do(t, env, SetupInstall{Tree: "cart-*"}, OK, "cart-1.0")
+	imports(t, env, "cart")
+	write(t, env.Bundle+"/cart-1.0/pyproject.toml", "what is this", 0o644)
+	do(t, env, SetupInstall{Tree: "cart-*"}, Failed, "reading pyproject.toml")
 }
 
 func TestCreateVenvAndWhatIsThere(t *testing.T) {
@@ -162,7 +194,7 @@ func TestCreateVenvAndWhatIsThere(t *testing.T) {
 		t.Error("a venv that could not be made was left")
 	}
 	write(t, dir+"/mine.txt", "mine", 0o644)
-	do(t, env, CreateVenv{}, Failed, "exists, and is not a venv that conc made")
+	do(t, env, CreateVenv{}, Blocked, "is there, and is no venv that works")
 	if _, err := os.Stat(dir + "/mine.txt"); err != nil {
 		t.Errorf("what was there is gone: %v", err)
 	}
@@ -171,10 +203,24 @@ func TestCreateVenvAndWhatIsThere(t *testing.T) {
 	if _, err := os.Stat(dir + "/mine.txt"); err == nil {
 		t.Error("half a venv was not made anew")
 	}
+	if err := os.Rename(dir+"/pyvenv.cfg", dir+"/cfg"); err != nil {
+		t.Fatal(err)
+	}
+	do(t, env, CreateVenv{}, Blocked, "is no venv that works") // it is the system's Python now
+	write(t, dir+"/pyvenv.cfg", "home = /usr/bin\nversion = 2.7.18\n", 0o644)
+	do(t, env, CreateVenv{}, Blocked, "is a venv of Python 2.7, and python3 is 3.")
+	// One that somebody made by hand, as the plan says.
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("/usr/bin/python3", "-m", "venv", "--without-pip", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	do(t, env, CreateVenv{}, OK, "already there")
 	if err := os.Remove(dir + "/bin/python"); err != nil {
 		t.Fatal(err)
 	}
-	do(t, env, CreateVenv{}, Failed, "that works")
+	do(t, env, CreateVenv{}, Blocked, "that works")
 	env.Node = config.NewNode("web1", nil)
 	do(t, env, CreateVenv{}, Blocked, "attribute venv")
 }

@@ -1,11 +1,14 @@
 package jobs
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"example.org/conc/config"
 )
@@ -23,12 +26,14 @@ func setupInstallEntry() Entry {
 		Summary: "install an unpacked Python source package, offline",
 		Help: `DIR is the package's directory, mostly one that untar made in the bundle; it may
 be a pattern. Where the venv has pip and setuptools they install it; where it has
-not, which is so for these two themselves, its own setup.py does. Nothing is
-fetched and no dependency is looked for. The venv is the node's attribute venv
-when it is not named.
+not, which is so for these two themselves, its own setup.py does, be it one of
+setuptools' or of distutils'. One with a pyproject.toml alone needs pip, and what
+it is built with, in the venv. Nothing is fetched and no dependency is looked
+for. The venv is the node's attribute venv when it is not named.
 
 BLOCKED when no directory with a setup.py or a pyproject.toml matches, or several
-do, or there is no venv.`,
+do, there is no venv, or the venv has not what the package is built with. FAILED
+when the installation says no.`,
 		Example: "remote setup_install setuptools-*",
 		Parse: func(args []string) (Op, error) {
 			rest, venv, err := venvOption(args)
@@ -59,24 +64,71 @@ func (s SetupInstall) Do(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
+	_, err = os.Stat(filepath.Join(tree, "setup.py"))
+	ownSetup := err == nil
+	if !ownSetup {
+		if err := env.canBuild(ctx, python, tree); err != nil {
+			return err
+		}
+	}
 	viaPip, err := env.hasModules(ctx, python, "pip", "setuptools")
 	if err != nil {
 		return err
 	}
-	c := offline(Cmd{Dir: tree, Args: append([]string{python, "-m"}, append(pipInstall, "--no-deps", "--no-build-isolation", tree)...)})
-	if !viaPip {
-		if _, err := os.Stat(filepath.Join(tree, "setup.py")); err != nil {
-			return Failedf("%s has no setup.py, and the venv not both pip and setuptools", filepath.Base(tree)).
-				WithHint("put their wheels into the bundle, and use pip_install")
+	c := offline(Cmd{Dir: tree, Args: append([]string{python, "-m"}, append(slices.Clone(pipInstall), "--no-deps", "--no-build-isolation", tree)...)})
+	if ownSetup && !viaPip {
+		c.Args = append([]string{python}, setupPy...)
+		// Help for an option that it does not know is an error, for one that it
+		// knows nothing but help.
+		probe := c
+		probe.Args, probe.Stdout = append(slices.Clone(c.Args), "--help"), io.Discard
+		if err := env.quietly().Run(ctx, probe); err != nil {
+			if ctx.Err() != nil {
+				return err
+			}
+			c.Args = slices.DeleteFunc(c.Args, func(a string) bool { return a == ownOption })
 		}
-		record := filepath.Join(tree, ".conc-installed")
-		c.Args = []string{python, "setup.py", "install", "--single-version-externally-managed", "--record", record}
 	}
 	if err := env.Run(ctx, c); err != nil {
 		return err
 	}
 	env.Note("%s", filepath.Base(tree))
 	return nil
+}
+
+// setupPy has a setup.py install its package as pip would: without an egg, and
+// without dependencies. The setup.py of distutils, which makes no eggs, does not
+// know ownOption.
+var setupPy = []string{"setup.py", "install", ownOption, "--record", ".conc-installed"}
+
+const ownOption = "--single-version-externally-managed"
+
+// canBuild tells whether pip can build a tree that has a pyproject.toml alone.
+func (e *Env) canBuild(ctx context.Context, python, tree string) error {
+	const look = `import importlib.util as u, sys
+if u.find_spec("pip") is None: print("pip"); sys.exit()
+try: import tomllib as t
+except ImportError: from pip._vendor import tomli as t
+b = t.load(open("pyproject.toml", "rb")).get("build-system", {})
+m = b.get("build-backend", "setuptools.build_meta").partition(":")[0].partition(".")[0]
+if "backend-path" not in b and u.find_spec(m) is None: print(m)
+`
+	var missing bytes.Buffer
+	if err := e.Run(ctx, Cmd{Dir: tree, Args: []string{python, "-c", look}, Unset: pythonEnv, Stdout: &missing}); err != nil {
+		return fmt.Errorf("%s: reading pyproject.toml: %w", filepath.Base(tree), err)
+	}
+	if m := strings.TrimSpace(missing.String()); m != "" {
+		return Blockedf("%s has no setup.py: it is built with %s, which the venv has not", filepath.Base(tree), m).
+			WithHint("install that first, from a wheel in the bundle: pip_install %s-*.whl", m)
+	}
+	return nil
+}
+
+// quietly is the env without its output.
+func (e *Env) quietly() *Env {
+	q := *e
+	q.Out = io.Discard
+	return &q
 }
 
 // find gives the one directory that matches and is a source package: the
@@ -97,10 +149,23 @@ func (s SetupInstall) find(env *Env) (string, error) {
 	return single(s.Tree, found, env)
 }
 
-// ByHand goes through pip, as it will be for most packages.
+// ByHand goes through pip where the venv has it, as Do does.
 func (s SetupInstall) ByHand(n *config.Node) []string {
-	python := typed(n, venvOf(n, s.Venv)+"/bin/python")
-	return []string{python + " -m " + quote(pipInstall...) + " --no-deps --no-build-isolation " + typedSource(n, s.Tree)}
+	python, tree := typed(n, venvOf(n, s.Venv)+"/bin/python"), typedSource(n, s.Tree)
+	if hasMeta(s.Tree) && !strings.HasSuffix(tree, "/") {
+		tree += "/" // directories only
+	}
+	inside := python
+	if !strings.HasPrefix(python, "/") && !strings.HasPrefix(python, "~") {
+		inside = `"$OLDPWD"/` + python
+	}
+	return []string{
+		"if " + python + " -c 'import pip, setuptools'; then",
+		"  " + python + " -m " + quote(pipInstall...) + " --no-deps --no-build-isolation " + tree,
+		"else",
+		"  (cd " + tree + " && " + inside + " " + quote(setupPy...) + ")   # one of distutils: without " + ownOption,
+		"fi",
+	}
 }
 
 // Repeatable: an installation may be done over.

@@ -127,7 +127,7 @@ func (s Systemd) await(ctx context.Context, env *Env) error {
 				return Failedf("%s is %s (%s) after %s", unit, state, p["Result"], s.Action).
 					WithHint("on that host: systemctl status %s; journalctl -u %s", quote(unit), quote(unit))
 			}
-			t := time.NewTimer(pollEvery)
+			t := time.NewTimer(pollFirst)
 			select {
 			case <-t.C:
 			case <-ctx.Done():

@@ -10,8 +10,10 @@ import (
 func TestUntarTwice(t *testing.T) {
 	app := func(more ...member) []member {
 		return append([]member{
-			{name: "app-1/"}, {name: "app-1/bin/run", body: "#!", mode: 0o755},
-			{name: "app-1/lib/a.txt", body: "hello"}, {name: "app-1/current", link: "lib/a.txt", kind: '2'},
+			{name: "app-1/"},
+			{name: "app-1/bin/run", body: "#!", mode: 0o755},
+			{name: "app-1/lib/a.txt", body: "hello"},
+			{name: "app-1/current", link: "lib/a.txt", kind: '2'},
 			{name: "README", body: "read me"},
 		}, more...)
 	}

@@ -17,9 +17,11 @@ import (
 	"example.org/conc/config"
 )
 
-// pollEvery is the pause between two looks, lookLimit the time for one.
+// The pause between two looks grows from pollFirst to pollMost; lookLimit is the
+// time for one look.
 const (
-	pollEvery = 250 * time.Millisecond
+	pollFirst = 100 * time.Millisecond
+	pollMost  = time.Second
 	lookLimit = 10 * time.Second
 )
 
@@ -27,7 +29,7 @@ const (
 // over. An answer that is an *Error ends it at once.
 func poll(ctx context.Context, look func(context.Context) error) error {
 	var last error
-	for {
+	for pause := pollFirst; ; pause = min(2*pause, pollMost) {
 		lookCtx, cancel := context.WithTimeout(ctx, lookLimit)
 		err := look(lookCtx)
 		cancel()
@@ -36,10 +38,10 @@ func poll(ctx context.Context, look func(context.Context) error) error {
 			return err
 		}
 		// A look that was cut short by the limit itself says less than the one before.
-		if last == nil || ctx.Err() == nil {
+		if last == nil || !over(ctx) {
 			last = err
 		}
-		t := time.NewTimer(pollEvery)
+		t := time.NewTimer(pause)
 		select {
 		case <-t.C:
 		case <-ctx.Done():
@@ -47,6 +49,13 @@ func poll(ctx context.Context, look func(context.Context) error) error {
 			return cut(ctx, "%v", last)
 		}
 	}
+}
+
+// over tells whether ctx is done, or about to be: a dial goes by its deadline,
+// and may be faster than the timer.
+func over(ctx context.Context) bool {
+	end, limited := ctx.Deadline()
+	return ctx.Err() != nil || limited && !time.Now().Before(end)
 }
 
 // cutShort is the error of an op that ended because its context did. It says
@@ -73,9 +82,9 @@ func waitPortEntry() Entry {
 		Name:    "wait_port",
 		Args:    "[HOST:]PORT",
 		Summary: "wait until a TCP port accepts connections",
-		Help: `It is tried four times a second, from the host that the job is on; a port alone is
-one of that host itself. The limit is the job's timeout: when it passes the step
-is TIMED OUT, and says what the last try got.`,
+		Help: `It is tried at once, then after 0.1 s, and at last every second, from the host that
+the job is on; a port alone is one of that host itself. The limit is the job's
+timeout: when it passes the step is TIMED OUT, and says what the last try got.`,
 		Example: "remote timeout=30s wait_port 5432",
 		Parse: func(args []string) (Op, error) {
 			if len(args) != 1 {
@@ -119,6 +128,9 @@ func (w WaitPort) Verify(ctx context.Context, _ *Env) error {
 		return Errorf("%w", err)
 	}
 	c, err := new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(host, port))
+	if err != nil && over(ctx) {
+		return fmt.Errorf("%s does not answer", net.JoinHostPort(host, port))
+	}
 	if err != nil {
 		return err
 	}
@@ -150,8 +162,9 @@ func waitHTTPEntry() Entry {
 		Name:    "wait_http",
 		Args:    "URL [status=200] [contains=TEXT]",
 		Summary: "wait until a URL answers with a status, and a text in it",
-		Help: `It is asked four times a second, from the host that the job is on, until it
-answers with the status and its first MiB contains the text. Redirects are not
+		Help: `It is asked at once, then after 0.1 s, and at last every second, from the host that
+the job is on, until it answers with the status and its first MiB contains the
+text. Redirects are not
 followed, proxies not used, certificates verified. The limit is the job's
 timeout: when it passes the step is TIMED OUT, and says what the last answer was.
 
@@ -218,6 +231,9 @@ func (w WaitHTTP) Verify(ctx context.Context, _ *Env) error {
 	var cert *tls.CertificateVerificationError
 	if errors.As(err, &cert) {
 		return Failedf("%w", err)
+	}
+	if err != nil && over(ctx) {
+		return fmt.Errorf("%s does not answer", w.URL)
 	}
 	if err != nil {
 		return err

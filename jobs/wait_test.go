@@ -168,3 +168,18 @@ func TestSystemd(t *testing.T) {
 		t.Errorf("no systemctl: got %+v, want ERROR", r)
 	}
 }
+
+// A server that takes the connection and says nothing is told as that.
+func TestWaitForASilentServer(t *testing.T) {
+	env, _ := testEnv(t, Remote)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := stepOf(WaitHTTP{URL: "http://" + l.Addr().String() + "/"})
+	s.Timeout = 200 * time.Millisecond
+	if r := Perform(t.Context(), s, env); r.Status != TimedOut || !strings.Contains(r.Message, "does not answer") {
+		t.Errorf("got %+v, want TIMED OUT, does not answer", r)
+	}
+}
