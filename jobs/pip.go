@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -56,7 +57,8 @@ func pipInstallEntry() Entry {
 		Help: `The files, or patterns of them, are looked for in the bundle; so is everything
 that they depend on. No index is asked, no setting of pip's on that host is used,
 and nothing is fetched. Where the venv has no pip, a wheel of pip in the bundle
-is run instead. A source package is built with the venv's own setuptools where
+is run instead. What is installed already in the same version and with the same
+content is left alone. A source package is built with the venv's own setuptools where
 there is one, and otherwise with what it asks for from the bundle.
 
 BLOCKED when a pattern matches nothing, or there is no venv or no pip. FAILED
@@ -118,11 +120,44 @@ func (p PipInstall) Do(ctx context.Context, env *Env) error {
 			args = append(args, "--no-build-isolation")
 		}
 	}
+	stale, err := env.stale(ctx, python, files)
+	if err != nil {
+		return err
+	}
+	if len(stale) > 0 {
+		again := append(slices.Clone(args), "--force-reinstall", "--no-deps")
+		if err := env.Run(ctx, offline(Cmd{Args: append(again, stale...)})); err != nil {
+			return err
+		}
+	}
 	if err := env.Run(ctx, offline(Cmd{Args: append(args, files...)})); err != nil {
 		return err
 	}
 	env.Note("%s", summary(files))
 	return nil
+}
+
+// stale gives those of the wheels whose version is installed with other content:
+// pip goes by the version alone, and would leave them as they are.
+func (e *Env) stale(ctx context.Context, python string, files []string) ([]string, error) {
+	const look = `import importlib.metadata as m, sys, zipfile
+for f in sys.argv[1:]:
+    try:
+        z = zipfile.ZipFile(f)
+        r = [n for n in z.namelist() if n.count("/") == 1 and n.endswith(".dist-info/RECORD")][0]
+        d = m.distribution(r.split("-")[0])
+        if d.version != r.split("-")[1][:-len(".dist")]: continue
+    except Exception: continue
+    new = [l for l in z.read(r).decode().splitlines() if ".data/" not in l]
+    if not set(new) <= set((d.read_text("RECORD") or "").splitlines()): print(f)
+`
+	wheels := slices.DeleteFunc(slices.Clone(files), func(f string) bool { return filepath.Ext(f) != ".whl" })
+	if len(wheels) == 0 {
+		return nil, nil
+	}
+	var out bytes.Buffer
+	err := e.Run(ctx, Cmd{Args: append([]string{python, "-c", look}, wheels...), Unset: pythonEnv, Stdout: &out})
+	return strings.FieldsFunc(out.String(), func(r rune) bool { return r == '\n' }), err
 }
 
 func summary(files []string) string {
