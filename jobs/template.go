@@ -36,18 +36,20 @@ func templateEntry() Entry {
 		Summary: "write a file from a template and the node's attributes",
 		Help: `Fills in SOURCE, a Go text/template, and writes DESTINATION on the step's host:
 {{.version}}, or {{attr "http.port"}} for a key with a dot; {{if has "key"}}
-asks whether there is one. KEY=VALUE adds values. The secrets among the
-attributes may be used; when the line names one itself
+asks whether there is one. The functions of text/template itself (printf, eq,
+and, or, not, len, slice, index) are there too; none runs a program or reads a
+file. Values stand as they are, without quotes. KEY=VALUE adds some. The secrets
+among the attributes may be used; when the line names one itself
 (db.password=%(db.password)s), only those that it names are sent to the node. On
 the node a relative SOURCE is in the bundle, on the workstation it starts at
 deploy.ini's folder. The file is written whole: a reader sees the old one or the
 new one. A link at DESTINATION is replaced. The mode is that of the file that is
 there, or 0644. The same content again is OK and changes nothing.
 
-BLOCKED: a pattern as SOURCE matches none or several. FAILED: the template is
-wrong or asks for a key that is not there (file, line and key are named),
-DESTINATION is a directory, or its directory is missing: the old file is whole.
-ERROR: a secret cannot be had, or the disk is full.`,
+BLOCKED: SOURCE is not there, or is a pattern that matches none or several.
+FAILED: the template is wrong or asks for a key that is not there (file, line
+and key are named), DESTINATION is a directory, or its directory is missing: the
+old file is whole. ERROR: a secret cannot be had, or the disk is full.`,
 		Example: "remote template app.conf.in shop/app.conf mode=0640",
 		Parse: func(args []string) (Op, error) {
 			op := Template{}
@@ -143,6 +145,11 @@ func (t Template) Do(_ context.Context, env *Env) error {
 	case !info.Mode().IsRegular():
 		info = nil
 	}
+	if dir := filepath.Dir(dest); info == nil {
+		if _, err := os.Stat(dir); gone(err) {
+			return Failedf("there is no directory %s", dir).WithHint("a mkdir before this step makes it")
+		}
+	}
 	mode := t.mode(info)
 	if info != nil && info.Mode().Perm() == mode && holds(dest, text) {
 		env.Note("unchanged")
@@ -189,6 +196,13 @@ func (t Template) render(env *Env) ([]byte, error) {
 		}
 	}
 	in, info, err := bundle.OpenRegular(name)
+	if gone(err) {
+		missing := Blockedf("there is no template %s", name)
+		if env.Host == Remote && name == env.Source(bundlePrefix+t.Source) {
+			return nil, missing.WithHint("a relative SOURCE is in the bundle; ~/%s is in the home", t.Source)
+		}
+		return nil, missing
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -219,7 +233,7 @@ func (t Template) render(env *Env) ([]byte, error) {
 		if errors.As(err, &known) { // a secret that cannot be had
 			return nil, &Error{Status: known.Status, Err: err, Hint: known.Hint}
 		}
-		return nil, err
+		return nil, v.explained(err)
 	}
 	return out.Bytes(), nil
 }
@@ -250,6 +264,16 @@ func (v values) attr(key string) (string, error) {
 		return "", Errorf("%s: %w", key, err)
 	}
 	return s, nil
+}
+
+// explained adds the remedy when a key with a dot was written as a field.
+func (v values) explained(err error) error {
+	for _, a := range v.env.Node.Attrs() {
+		if strings.Contains(a.Key, ".") && strings.Contains(err.Error(), "<."+a.Key+">") {
+			return Failedf("%w", err).WithHint(`a key with a dot is written {{attr "%s"}}`, a.Key)
+		}
+	}
+	return err
 }
 
 // mentioned is the template's data. A secret is only looked up when the

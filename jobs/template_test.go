@@ -53,7 +53,7 @@ func TestTemplateFile(t *testing.T) {
 			t.Errorf("got mode %v, %v, want %v", info.Mode(), err, want)
 		}
 	}
-	p.want(Failed, "no such file", "template", "app.in", "etc/app.conf")
+	p.want(Failed, "there is no directory", "template", "app.in", "etc/app.conf")
 	p.want(OK, "", "mkdir", "etc")
 	p.want(OK, "", "template", "app.in", "etc/app.conf")
 	mode(0o644)
@@ -86,7 +86,12 @@ func TestTemplateFile(t *testing.T) {
 		t.Error("wrote through the link")
 	}
 	p.want(Failed, "is a directory", "template", "app.in", "etc")
-	p.want(Failed, "no such file", "template", "gone.in", "etc/app.conf")
+	p.want(Blocked, "there is no template", "template", "gone.in", "etc/app.conf")
+	p.write("bad.in", "{{.http.port}}")
+	var hinted *Error
+	if err := p.run("template", "~/bad.in", "etc/app.conf"); !errors.As(err, &hinted) || hinted.Hint != `a key with a dot is written {{attr "http.port"}}` {
+		t.Errorf("a dotted key as a field: got %v, want a hint", err)
+	}
 	p.want(Blocked, "nothing matches", "template", "gone*.in", "etc/app.conf")
 	p.noLeftovers()
 }
