@@ -135,6 +135,8 @@ func couldNotRun(cmd *exec.Cmd, err error) error {
 		return out.WithHint("is it installed on that host, and in PATH?")
 	case errors.Is(err, fs.ErrNotExist) && stat == nil:
 		return out.WithHint("the program that its first line (#!) names is missing")
+	case errors.Is(err, fs.ErrNotExist):
+		return out.WithHint("is it there? ls -l %s", quote(cmd.Path))
 	case errors.Is(err, fs.ErrPermission) && stat == nil:
 		return out.WithHint("is it executable? ls -l %s", quote(cmd.Path))
 	case errors.Is(err, syscall.ENOEXEC):

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"example.org/conc/config"
@@ -73,10 +74,22 @@ func (p Planner) Plan(f *config.File, node *config.Node, list string) (*Plan, er
 		return nil, config.Problems{{
 			Origin: asked,
 			Reason: fmt.Sprintf("no job list is called %q", list),
-			Hint:   suggest(list, written),
+			Hint:   listHint(list, written),
 		}}
 	}
 	return p.planIni(f, node, list)
+}
+
+// listHint names the lists that were perhaps meant, or else those there are.
+func listHint(list string, names []string) string {
+	if hint := suggest(list, names); hint != "" || len(names) == 0 || len(names) > maxCandidates {
+		return hint
+	}
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = strconv.Quote(name)
+	}
+	return "choose from " + strings.Join(quoted, ", ")
 }
 
 // where finds the line of a list's section, as far as its first job tells.

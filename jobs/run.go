@@ -48,8 +48,18 @@ func (r Run) Do(ctx context.Context, env *Env) error {
 	return env.Run(ctx, Cmd{Args: r.Args})
 }
 
-// ByHand is the command itself.
-func (r Run) ByHand(*config.Node) []string { return []string{quote(r.Args...)} }
+// ByHand is the command itself. Its program is a path as Env.Path reads it, so
+// a ~/ in front stays one.
+func (r Run) ByHand(n *config.Node) []string {
+	line := quote(r.Args[1:]...)
+	if line != "" {
+		line = " " + line
+	}
+	if p := r.Args[0]; strings.HasPrefix(p, "~/") || strings.HasPrefix(p, bundlePrefix) {
+		return []string{typed(n, p) + line}
+	}
+	return []string{quote(r.Args[0]) + line}
+}
 
 // Shell has /bin/sh run a line.
 type Shell struct {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"example.org/conc/jobs"
@@ -61,6 +62,10 @@ func Start(ctx context.Context, t Transport, o Options) (*Client, error) {
 		}
 	}
 	if err := l.upload(ctx, bin); err != nil {
+		// A restricted shell starts no sftp-server either: it is the reason.
+		if e := (*attemptError)(nil); errors.As(first, &e) && e.restricted() && ctx.Err() == nil {
+			return nil, cannotStart(o.Node.Name(), command(bin.hash), e.status, e.text)
+		}
 		return nil, err
 	}
 	c, err = l.try(ctx, bin.hash, true)
@@ -118,6 +123,11 @@ type attemptError struct {
 
 func (e *attemptError) Error() string {
 	return fmt.Sprintf("no agent answered (exit %d): %s", e.status, e.text)
+}
+
+// restricted tells whether the login shell said that it is a restricted one.
+func (e *attemptError) restricted() bool {
+	return strings.Contains(strings.ToLower(e.text), "restricted")
 }
 
 func missing(err error) bool {

@@ -106,7 +106,7 @@ func (p *program) deploy(ctx context.Context, patterns []string, o deployOptions
 // tasks plans every node that the patterns name. All that is wrong with any of
 // them is told at once, as config.Problems.
 func (p *program) tasks(patterns []string, list string) (*config.File, []task, error) {
-	f, err := p.load()
+	f, err := p.read()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -118,6 +118,7 @@ func (p *program) tasks(patterns []string, list string) (*config.File, []task, e
 	if len(problems) > 0 {
 		return nil, nil, problems
 	}
+	p.warnings(f)
 	tasks := make([]task, len(plans))
 	for i, plan := range plans {
 		t, err := p.target(f, plan.Node)

@@ -86,10 +86,15 @@ func (p *program) load() (*config.File, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.warnings(f)
+	return f, nil
+}
+
+// warnings says what is odd in deploy.ini, and no error.
+func (p *program) warnings(f *config.File) {
 	for _, w := range f.Warnings() {
 		p.warn(w.Error())
 	}
-	return f, nil
 }
 
 // read is load without a word: for completion, and for `config check`.

@@ -74,7 +74,7 @@ Everything about a deploy is in one file, deploy.ini: see "` + p.name() + ` init
 		DisableAutoGenTag: true,
 	}
 	cmd.CompletionOptions.DisableDefaultCmd = true
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err: err} })
+	cmd.SetFlagErrorFunc(flagError)
 	f := cmd.PersistentFlags()
 	f.SortFlags = false
 	f.StringVarP(&p.flags.config, "config", "c", defaultFile, "the `FILE` that defines the deploy")
@@ -196,6 +196,20 @@ func group(cmd *cobra.Command, _ []string) error {
 		err:  fmt.Errorf("%s needs a command", cmd.CommandPath()),
 		hint: "see " + cmd.CommandPath() + " --help",
 	}
+}
+
+// flagError makes a usage error of a flag that cannot be read. Where the command
+// itself is misspelt, its flags are nobody's, and the command is what is told.
+func flagError(cmd *cobra.Command, err error) error {
+	if cmd.HasSubCommands() {
+		if err := groupArgs(cmd, cmd.Flags().Args()); err != nil {
+			return err
+		}
+	}
+	if text, _, number := strings.Cut(err.Error(), ": strconv."); number {
+		err = errors.New(text + ": it is a whole number")
+	}
+	return usageError{err: err, hint: "see " + cmd.CommandPath() + " --help"}
 }
 
 // groupArgs refuses a misspelt command of a group, with the near ones.

@@ -357,7 +357,7 @@ func (d *dialer) explain(ctx context.Context, t Target, w *wire, l *login, judge
 		l.hungUp = true
 		return errorf(NoAuth, l.hint(), "%s: the server closed the connection during the login", t.label())
 	}
-	return errorf(Unreachable, "", "%s: %s", t.label(), said([]byte(err.Error())))
+	return errorf(Unreachable, "is it an SSH server? check sshd.ip and sshd.port", "%s: %s", t.label(), said([]byte(err.Error())))
 }
 
 // negotiation is the library's error with a text of our own, for which the

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"al.essio.dev/pkg/shellescape"
 	"golang.org/x/crypto/ssh"
 )
 
@@ -201,7 +202,7 @@ func (l *login) hint() string {
 	case strings.Contains(text, "encrypted"):
 		for _, id := range l.ids {
 			if id.locked != nil {
-				return "load the key, then try again: ssh-add " + id.path
+				return "load the key, then try again: ssh-add " + shellescape.Quote(id.path)
 			}
 		}
 	case strings.Contains(text, "too open"):
@@ -213,7 +214,7 @@ func (l *login) hint() string {
 	}
 	for _, id := range l.ids {
 		if id.path != "" {
-			return fmt.Sprintf("is the key on the node? ssh-copy-id -i %s.pub -p %d %s@%s", id.path, l.t.Port, l.t.User, l.t.Host)
+			return "is the key on the node? " + l.t.copyID(id.path)
 		}
 	}
 	return ""

@@ -194,6 +194,18 @@ func TestTargetString(t *testing.T) {
 	}
 }
 
+func TestCopyIDIsSafeToPaste(t *testing.T) {
+	for user, want := range map[string]string{
+		"deploy":           "ssh-copy-id -i '/h/a b.pub' -p 22 deploy@h",
+		"$(id)":            "ssh-copy-id -i '/h/a b.pub' -p 22 -o 'User=$(id)' h",
+		"-oProxyCommand=x": "ssh-copy-id -i '/h/a b.pub' -p 22 -o User=-oProxyCommand=x h",
+	} {
+		if got := (Target{User: user, Host: "h", Port: 22}).copyID("/h/a b"); got != want {
+			t.Errorf("%s:\n got %s\nwant %s", user, got, want)
+		}
+	}
+}
+
 func TestSSHArgs(t *testing.T) {
 	for name, tc := range map[string]struct {
 		t    Target

@@ -78,6 +78,16 @@ func (t Target) SSHArgs() []string {
 	return append(args, "-l", t.User, "--", t.Host)
 }
 
+// copyID is the line by which a person brings a key to the target. No account's
+// name means anything to a shell, or is an option, in it.
+func (t Target) copyID(key string) string {
+	args := []string{"ssh-copy-id", "-i", key + ".pub", "-p", strconv.Itoa(t.Port)}
+	if plainUser.MatchString(t.User) {
+		return shellescape.QuoteCommand(append(args, t.User+"@"+t.Host))
+	}
+	return shellescape.QuoteCommand(append(args, "-o", "User="+t.User, t.Host))
+}
+
 // plainJump tells whether -J says all there is to say of the hops: it takes no
 // keys and files for them.
 func (t Target) plainJump() bool {
