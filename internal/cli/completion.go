@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -13,8 +14,12 @@ func (p *program) completionCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion SHELL",
 		Short: "Write a completion script for bash, zsh, fish or powershell",
-		Long: `Write a script that makes the shell complete commands, flags, the names of nodes,
-groups and job lists. Names are read from deploy.ini; nothing is connected to.`,
+		Long: `Write a script that makes the shell complete commands, flags, the names of
+nodes, groups and job lists. Names are read from deploy.ini; nothing is
+connected to.
+
+The script for bash needs nothing but bash. For every new shell, put the line
+of the example into ~/.bashrc.`,
 		Example: `  source <(conc completion bash)
   conc completion zsh > "${fpath[1]}/_conc"
   conc completion fish > ~/.config/fish/completions/conc.fish`,
@@ -24,7 +29,8 @@ groups and job lists. Names are read from deploy.ini; nothing is connected to.`,
 			root, out := cmd.Root(), p.streams.Out
 			switch args[0] {
 			case "bash":
-				return root.GenBashCompletionV2(out, true)
+				_, err := io.WriteString(out, bashCompletion(p.name()))
+				return err
 			case "zsh":
 				return root.GenZshCompletion(out)
 			case "fish":
