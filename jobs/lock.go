@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"example.org/conc/bundle"
 	"example.org/conc/config"
@@ -26,6 +27,18 @@ BLOCKED when it exists, whatever is in it: nothing was changed.`,
 		Example: "remote open_bundle",
 		Parse:   func(args []string) (Op, error) { return OpenBundle{}, noArgs(args) },
 	}
+}
+
+// Prepare looks whether it is there already.
+func (OpenBundle) Prepare(_ context.Context, env *Env) error {
+	o, err := bundle.ReadOwner(env.Bundle)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return Errorf("%w", err)
+	}
+	return &bundle.HeldError{Dir: env.Bundle, Owner: o}
 }
 
 // Do opens it.

@@ -16,9 +16,11 @@ type Remote interface {
 	// RunSteps runs the steps from..to as one stretch and stops at the first
 	// that is not OK. Its error is about the conversation, never about a step.
 	RunSteps(ctx context.Context, from, to int, sink jobs.Sink) error
-	Stop() error   // start no further step
-	Cancel() error // end the running step
-	Err() error    // why the link is gone; nil while it is up
+	Stop() error   // start no further step, now or later
+	Cancel() error // Stop, and end the running step
+	// Held tells who holds the node's bundle: nil when it is free.
+	Held(ctx context.Context) (*bundle.HeldError, error)
+	Err() error // why the link is gone; nil while it is up
 	Close() error
 }
 
@@ -45,13 +47,11 @@ type Runner struct {
 	Journal   Recorder      // of the local steps; nil: none is kept
 	LockWait  time.Duration // how long to wait for a bundle that is held
 
-	remote  Remote
-	outcome Outcome
-	open    map[jobs.Host]bool // bundles that this run opened and has not closed
+	remote   Remote
+	outcome  Outcome
+	open     map[jobs.Host]bool // bundles that this run opened and has not closed
+	patience time.Time          // when LockWait is over; zero until a bundle was held
 }
-
-// lockPoll is how often a held bundle is looked at again under LockWait.
-const lockPoll = 2 * time.Second
 
 // Do runs the steps and reports them. It returns when nothing of the run is
 // going on in this process any more.
@@ -70,19 +70,17 @@ func (r *Runner) Do(ctx context.Context) *Outcome {
 	r.outcome = Outcome{Node: r.Plan.Node.Name(), Status: jobs.OK, SSH: r.SSH, BundleName: r.Bundle}
 	r.emit(Event{Type: NodeStart})
 
-	if err := r.prepare(ctx); err != nil {
-		r.refuse(err)
-	} else if err := r.connect(ctx); err != nil {
+	if err := r.begin(ctx); err != nil {
 		r.refuse(err)
 	} else {
 		r.loop(ctx)
 	}
+	r.outcome.Open = r.stillOpen(ctx)
 	if r.remote != nil {
 		if err := r.remote.Close(); err != nil && r.outcome.Status == jobs.OK {
 			r.emit(Event{Type: Note, Text: "closing the connection: " + err.Error()})
 		}
 	}
-	r.outcome.Open = r.open[jobs.Remote]
 	r.outcome.NotStarted = r.To - r.From + 1 - len(r.outcome.Results)
 	r.outcome.Took = time.Since(start)
 	out := r.outcome
@@ -96,26 +94,61 @@ func (r *Runner) Refuse(err error) *Outcome {
 	return r.Do(context.Background())
 }
 
-// prepare asks the local ops for what they miss, before anything is changed.
-// What an earlier local step may still make is not asked for.
-func (r *Runner) prepare(ctx context.Context) error {
+// begin does what comes before the first step, and changes nothing.
+func (r *Runner) begin(ctx context.Context) error {
+	n, err := r.prepare(ctx)
+	var here *bundle.HeldError
+	if err != nil && !errors.As(err, &here) {
+		r.outcome.Stopped = n
+		return err
+	}
+	if err := r.connect(ctx); err != nil {
+		return err
+	}
+	if here == nil {
+		return nil
+	}
+	// Where the node is held as well, its records have more to tell.
+	switch there, err := r.remote.Held(ctx); {
+	case err != nil:
+		return err
+	case there == nil:
+		r.outcome.Stopped = n
+		return here
+	}
+	return nil
+}
+
+// prepare asks the local ops for what they miss, before anything is changed,
+// and gives the step that misses something. What an earlier local step may
+// still make is not asked for; a bundle is none of that.
+func (r *Runner) prepare(ctx context.Context) (int, error) {
+	made := false
 	for _, s := range r.steps() {
 		if s.Host != jobs.Local {
 			continue
 		}
-		if p, ok := s.Op.(jobs.Preparer); ok {
+		p, ok := s.Op.(jobs.Preparer)
+		if ok && (!made || isOpen(s)) {
 			env := r.Env
 			env.Step = s.N
-			if err := p.Prepare(ctx, &env); err != nil {
-				r.outcome.Stopped = s.N
-				return fmt.Errorf("step %d %s: %w", s.N, s.Name, err)
+			err := p.Prepare(ctx, &env)
+			var held *bundle.HeldError
+			for errors.As(err, &held) && r.await(ctx, held) {
+				err = p.Prepare(ctx, &env)
+			}
+			if held != nil && r.Interrupt.Raised() {
+				err = jobs.Stoppedf("interrupted before the first step")
+			}
+			if err != nil {
+				return s.N, fmt.Errorf("step %d %s: %w", s.N, s.Name, err)
 			}
 		}
 		if _, ok := s.Op.(jobs.Inert); !ok {
-			break
+			made = true
 		}
 	}
-	return nil
+	return 0, nil
 }
 
 // connect reaches the node. A first Ctrl-C ends it: no step is running yet.
@@ -158,6 +191,30 @@ func (r *Runner) refuse(err error) {
 	}
 }
 
+// lost ends the node's run before step n, because the link is gone.
+func (r *Runner) lost(n int, err error) {
+	r.outcome.Status, r.outcome.Err, r.outcome.Stopped = jobs.Errored, err, n
+}
+
+// stillOpen tells whether the node's bundle is ours. Only the node knows after
+// a step that was to open or to close it and did not end well.
+func (r *Runner) stillOpen(ctx context.Context) bool {
+	open := r.open[jobs.Remote]
+	if r.outcome.Stopped == 0 || r.outcome.Held != nil || r.remote == nil {
+		return open
+	}
+	if s := r.Plan.Steps[r.outcome.Stopped-1]; s.Host != jobs.Remote || !isOpen(s) && !isClose(s) {
+		return open
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	held, err := r.remote.Held(ctx)
+	return err == nil && held != nil && held.Owner != nil && held.Owner.Run == r.Run
+}
+
+func isOpen(s jobs.Step) bool  { _, ok := s.Op.(jobs.OpenBundle); return ok }
+func isClose(s jobs.Step) bool { _, ok := s.Op.(jobs.CloseBundle); return ok }
+
 func (r *Runner) steps() []jobs.Step { return r.Plan.Steps[r.From-1 : r.To] }
 
 // loop goes from stretch to stretch: one local step, or all the remote steps
@@ -197,11 +254,8 @@ func (r *Runner) end(res jobs.Result) {
 	r.outcome.Results = append(r.outcome.Results, res)
 	if res.Status == jobs.OK {
 		r.outcome.Done++
-		switch s.Op.(type) {
-		case jobs.OpenBundle:
-			r.open[s.Host] = true
-		case jobs.CloseBundle:
-			delete(r.open, s.Host)
+		if isOpen(s) || isClose(s) {
+			r.open[s.Host] = isOpen(s)
 		}
 	} else {
 		r.outcome.Status = res.Status
@@ -209,7 +263,7 @@ func (r *Runner) end(res jobs.Result) {
 		if b, ok := s.Op.(jobs.ByHander); ok {
 			r.outcome.ByHand = b.ByHand(r.Plan.Node)
 		}
-		r.outcome.Held = held(res)
+		r.outcome.Held = holder(res)
 	}
 	r.emit(Event{Type: StepEnd, Step: s, Result: res, Held: r.outcome.Held})
 }

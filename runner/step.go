@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -11,31 +12,60 @@ import (
 	"example.org/conc/jobs"
 )
 
+// lockPoll is how often a held bundle is looked at again under LockWait.
+const lockPoll = 2 * time.Second
+
+// await waits a little when a bundle is held and the operator is willing to
+// wait: false when it is not held, and when the waiting is over.
+func (r *Runner) await(ctx context.Context, held *bundle.HeldError) bool {
+	if held == nil || r.LockWait <= 0 {
+		return false
+	}
+	if r.patience.IsZero() {
+		r.patience = time.Now().Add(r.LockWait)
+		r.emit(Event{Type: Note, Text: "waiting for the bundle: " + held.Error(), Held: held})
+	}
+	left := time.Until(r.patience)
+	if left <= 0 {
+		return false
+	}
+	select {
+	case <-time.After(min(lockPoll, left)):
+		return true
+	case <-r.Interrupt.Stop():
+	case <-ctx.Done():
+	}
+	return false
+}
+
 // stretch runs the remote steps from..to, again after a wait when the bundle is
 // held and the operator is willing to wait.
 func (r *Runner) stretch(ctx context.Context, from, to int) {
-	patience := time.Now().Add(r.LockWait)
-	for waited := false; ; waited = true {
-		sink := &remoteSink{r: r, patient: r.LockWait > 0 && time.Now().Before(patience)}
-		done := make(chan struct{})
-		go r.relay(done)
+	for {
+		if err := r.remote.Err(); err != nil {
+			r.lost(from, err)
+			return
+		}
+		sink := &remoteSink{r: r}
+		done, gone := make(chan struct{}), make(chan struct{})
+		go func() {
+			defer close(gone)
+			r.relay(done)
+		}()
 		err := r.remote.RunSteps(ctx, from, to, sink)
 		close(done)
+		<-gone
 		if sink.held == nil {
 			r.settle(ctx, sink, err, from, to)
 			return
 		}
-		if !waited {
-			r.emit(Event{Type: Note, Text: "waiting for the bundle: " + sink.held.Error(), Held: sink.held})
-		}
-		from = sink.heldAt
-		select {
-		case <-time.After(min(lockPoll, time.Until(patience))):
-		case <-r.Interrupt.Stop():
-			r.stop(from)
-			return
-		case <-ctx.Done():
-			r.stop(from)
+		from = sink.held.Step
+		if !r.await(ctx, holder(*sink.held)) {
+			if r.Interrupt.Raised() {
+				r.stop(from)
+				return
+			}
+			r.end(*sink.held)
 			return
 		}
 	}
@@ -57,40 +87,52 @@ func (r *Runner) relay(done <-chan struct{}) {
 	}
 }
 
-// settle draws the conclusion of a stretch whose conversation is over.
+// settle draws the conclusion of a stretch whose conversation is over. The agent
+// goes from one step to the next by itself: when the conversation ended badly,
+// the step after the last that was heard of may have begun.
 func (r *Runner) settle(ctx context.Context, sink *remoteSink, err error, from, to int) {
+	next := from + sink.ended
 	switch {
 	case r.outcome.Status != jobs.OK: // a step said why
 		return
-	case sink.running != 0: // begun, and its end was not heard of
-		if err == nil {
-			err = errors.New("the agent ended the stretch without a result for it")
-		}
-		res := jobs.Result{Step: sink.running, Status: jobs.Errored, Took: time.Since(sink.begun), Tail: sink.tail.Lines(), Lines: sink.tail.Count()}
-		res.Message = "in doubt, no result came back: " + err.Error()
-		if ctx.Err() != nil {
-			res.Message = "left while it was running; it may still be running on the node"
-		}
-		r.end(res)
-		if ctx.Err() != nil {
-			r.outcome.Status = jobs.Stopped
-		}
-	case err != nil:
-		r.outcome.Status = jobs.Errored
-		r.outcome.Err = err
-		r.outcome.Stopped = from + sink.ended
-	case sink.ended < to-from+1:
-		r.stop(from + sink.ended)
+	case sink.running == 0 && next > to: // all are OK: a link that went after that is not their business
+		return
+	case err == nil && sink.running == 0 && r.Interrupt.Raised():
+		r.stop(next)
+		return
+	case err == nil && sink.running == 0:
+		r.lost(next, fmt.Errorf("the agent ended before step %d %s, and does not say why", next, r.Plan.Steps[next-1].Name))
+		return
+	case err == nil:
+		err = errors.New("the agent ended without a result for it")
+	}
+	res := jobs.Result{Status: jobs.Errored, Message: "in doubt, no result came back: " + err.Error()}
+	if sink.running == 0 {
+		res.Message = "in doubt, it may have begun: " + err.Error()
+		sink.Begin(next)
+	}
+	res.Step, res.Took, res.Tail, res.Lines = sink.running, time.Since(sink.begun), sink.tail.Lines(), sink.tail.Count()
+	res.Hint = fmt.Sprintf("the node has its own record: ~/.conc/runs/%s/journal", r.Run)
+	s := r.Plan.Steps[res.Step-1]
+	switch {
+	case ctx.Err() != nil:
+		res.Message = "left while it was running; it may still be running on the node"
+	case res.Step < to:
+		res.Hint = fmt.Sprintf("the node may have gone on, up to step %d; it has its own record: ~/.conc/runs/%s/journal", to, r.Run)
+	case isOpen(s), isClose(s):
+		res.Hint = "whether the bundle is open is not known: the next deploy tells, and says how to give it up"
+	}
+	r.end(res)
+	if ctx.Err() != nil {
+		r.outcome.Status = jobs.Stopped
 	}
 }
 
 // remoteSink makes events of what the agent tells.
 type remoteSink struct {
 	r       *Runner
-	patient bool              // a held bundle is to be waited for, not reported
-	held    *bundle.HeldError // it was held at heldAt, and nothing was reported
-	heldAt  int
-	running int
+	held    *jobs.Result // the bundle is held: to be waited for, not reported yet
+	running int          // 0: none
 	begun   time.Time
 	ended   int
 	tail    jobs.Tail
@@ -113,18 +155,16 @@ func (k *remoteSink) Progress(step int, done, total int64) {
 func (k *remoteSink) End(res jobs.Result) {
 	k.running = 0
 	k.ended++
-	if _, open := k.r.Plan.Steps[res.Step-1].Op.(jobs.OpenBundle); open && k.patient && res.Status == jobs.Blocked {
-		if k.held = held(res); k.held != nil {
-			k.heldAt = res.Step
-			return
-		}
+	if k.r.LockWait > 0 && isOpen(k.r.Plan.Steps[res.Step-1]) && holder(res) != nil {
+		k.held = &res
+		return
 	}
 	k.r.end(res)
 }
 
-// held gives the holder that a BLOCKED result tells of.
-func held(res jobs.Result) *bundle.HeldError {
-	if len(res.Owner) == 0 {
+// holder gives who holds the bundle, when res is BLOCKED for that.
+func holder(res jobs.Result) *bundle.HeldError {
+	if res.Status != jobs.Blocked || len(res.Owner) == 0 {
 		return nil
 	}
 	var h bundle.HeldError
@@ -136,13 +176,22 @@ func held(res jobs.Result) *bundle.HeldError {
 
 // local runs one step on the workstation.
 func (r *Runner) local(ctx context.Context, s jobs.Step) {
+	// While the node is held by this run, its link has to be there.
+	if err := r.remote.Err(); err != nil && r.open[jobs.Remote] {
+		r.lost(s.N, err)
+		return
+	}
+	end := r.Interrupt.Cancel()
+	if _, ok := s.Op.(jobs.Hold); ok {
+		end = r.Interrupt.Stop() // there is nothing in it to be cut short
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
 		select {
-		case <-r.Interrupt.Cancel():
+		case <-end:
 			cancel()
 		case <-done:
 		}
@@ -170,6 +219,9 @@ func (r *Runner) local(ctx context.Context, s jobs.Step) {
 		r.emit(Event{Type: Progress, Step: s, Done: done, Total: total})
 	}
 	res := jobs.Perform(ctx, s, &env)
+	for isOpen(s) && r.await(ctx, holder(res)) {
+		res = jobs.Perform(ctx, s, &env)
+	}
 	if err := r.remote.Err(); err != nil && res.Status == jobs.Failed {
 		// What the op says of a link that went away is no verdict of its own.
 		res.Status = jobs.Errored

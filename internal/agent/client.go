@@ -380,7 +380,7 @@ func (c *Client) RunSteps(ctx context.Context, from, to int, sink jobs.Sink) err
 	}
 }
 
-// Stop asks the agent to start no further step; Cancel to end the running one.
+// Stop asks the agent to start no further step, of this stretch or a later one.
 func (c *Client) Stop() error { return c.tell(kindStop) }
 
 // Cancel is Stop, and ends the running step.

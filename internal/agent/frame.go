@@ -22,8 +22,8 @@ const (
 	kindProgress                 // to the client: progressBody
 	kindEnd                      // to the client: endBody
 	kindRan                      // to the client: the stretch is over
-	kindStop                     // to the agent: start no further step
-	kindCancel                   // to the agent: end the running step
+	kindStop                     // to the agent: start no further step, now or later
+	kindCancel                   // to the agent: STOP, and end the running step
 	kindCall                     // to the agent: callBody, in parts
 	kindReply                    // to the client: replyBody, in parts
 	kindPing                     // both

@@ -101,10 +101,10 @@ func (se *session) unlock(run string) (string, error) {
 		return "", err
 	case h == nil:
 		return "", jobs.Blockedf("%s is not there: nobody holds the node", se.bundle)
-	case h.Owner == nil && run == unknownRun:
+	case h.Owner == nil && run == UnknownRun:
 		return se.aside("")
 	case h.Owner == nil:
-		return "", jobs.Blockedf("%w; it is not run %q", h, run).WithHint("its id is %q", unknownRun)
+		return "", jobs.Blockedf("%w; it is not run %q", h, run).WithHint("its id is %q", UnknownRun)
 	case !strings.EqualFold(run, h.Owner.Run) && !strings.EqualFold(run, bundle.Short(h.Owner.Run)):
 		return "", jobs.Blockedf("%w; it is not run %q", h, run)
 	case h.Alive:
@@ -114,8 +114,8 @@ func (se *session) unlock(run string) (string, error) {
 	return se.aside(h.Owner.Run)
 }
 
-// unknownRun stands for the run of a bundle whose owner is unknown.
-const unknownRun = "unknown"
+// UnknownRun is how Unlock is told of a bundle whose owner is unknown.
+const UnknownRun = "unknown"
 
 func (se *session) aside(run string) (string, error) {
 	to, err := bundle.SetAside(se.bundle, run)

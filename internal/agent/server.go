@@ -85,6 +85,12 @@ func (s *Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	return err
 }
 
+// How the agent watches the far side, where a test does not say otherwise.
+const (
+	beat    = 5 * time.Second
+	silence = 30 * time.Second
+)
+
 // writeGrace is for the last frames, on a line that may be dead; readGrace for
 // a reader whose end was closed.
 const (
@@ -122,8 +128,7 @@ type session struct {
 
 	mu      sync.Mutex
 	running bool               // a stretch
-	stopped bool               // start no further step
-	ended   bool               // the far side is gone
+	stopped bool               // start no further step, in this conversation
 	cancel  context.CancelFunc // of the running stretch
 
 	run  runState
@@ -170,7 +175,7 @@ func silent(at *atomic.Int64) time.Duration { return time.Since(time.Unix(0, at.
 
 // talk is the conversation. It returns why it is over.
 func (se *session) talk(out io.Writer, frames <-chan inbound, wrote chan<- error, signals <-chan os.Signal) error {
-	p := se.pulse.or(5*time.Second, 30*time.Second)
+	p := se.pulse.or(beat, silence)
 	tick := time.NewTicker(p.beat)
 	defer tick.Stop()
 	failed := make(chan error, 1)
@@ -233,7 +238,7 @@ func (se *session) refuse(err error) error {
 func (se *session) lose(err error) {
 	se.mu.Lock()
 	defer se.mu.Unlock()
-	se.stopped, se.ended = true, true
+	se.stopped = true
 	if se.running {
 		se.Log.Warn().Err(err).Msg("the workstation is gone; nothing further is started")
 		if se.node.Get("on_disconnect") == "kill" || se.ctx.Err() != nil {
@@ -279,11 +284,9 @@ func (se *session) handle(f frame) error {
 	case kindStop, kindCancel:
 		se.mu.Lock()
 		defer se.mu.Unlock()
-		if se.running {
-			se.stopped = true
-			if f.kind == kindCancel {
-				se.cancel()
-			}
+		se.stopped = true
+		if se.running && f.kind == kindCancel {
+			se.cancel()
 		}
 		return nil
 	case kindCall:

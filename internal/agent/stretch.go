@@ -35,7 +35,7 @@ func (se *session) start(f frame) error {
 		return badFrame("a run during a run")
 	}
 	ctx, cancel := context.WithCancel(se.ctx)
-	se.running, se.stopped, se.cancel = true, se.ended, cancel
+	se.running, se.cancel = true, cancel
 	se.work.Go(func() {
 		defer cancel()
 		se.stretch(ctx, r.From, r.To)
@@ -50,10 +50,7 @@ func (se *session) start(f frame) error {
 // stretch runs the steps until one is not OK or the far side says stop.
 func (se *session) stretch(ctx context.Context, from, to int) {
 	for _, s := range se.plan.Steps[from-1 : to] {
-		se.mu.Lock()
-		stopped := se.stopped
-		se.mu.Unlock()
-		if stopped {
+		if !se.wanted(ctx) {
 			return
 		}
 		se.out.push(frame{kind: kindBegin, step: uint16(s.N)})
@@ -67,6 +64,25 @@ func (se *session) stretch(ctx context.Context, from, to int) {
 		if r.Status != jobs.OK {
 			return
 		}
+	}
+}
+
+// wanted tells whether a further step is to be started. While nothing is heard
+// of the far side it waits: whoever may be gone shall not find that much more
+// was done than they were told.
+func (se *session) wanted(ctx context.Context) bool {
+	beat := se.pulse.or(beat, silence).beat
+	for {
+		se.mu.Lock()
+		stopped := se.stopped
+		se.mu.Unlock()
+		if stopped || ctx.Err() != nil {
+			return false
+		}
+		if silent(&se.heard) <= 2*beat {
+			return true
+		}
+		time.Sleep(beat / 20)
 	}
 }
 
@@ -229,6 +245,8 @@ func unpackEnd(f frame) (jobs.Result, error) {
 		r.Tail = append(r.Tail, string(line[:min(len(line), 1000)]))
 	}
 	r.Took, r.Lines, r.Bytes = max(r.Took, 0), max(r.Lines, 0), max(r.Bytes, 0)
+	r.Exit, r.Signal, r.Tries = max(r.Exit, 0), max(r.Signal, 0), max(r.Tries, 0)
+	r.Message, r.Hint, r.Note = bounded(r.Message), bounded(r.Hint), bounded(r.Note)
 	return r, nil
 }
 

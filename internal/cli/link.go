@@ -21,7 +21,7 @@ func (l *link) Err() error {
 	case <-l.conn.Done():
 		return l.conn.Err()
 	default:
-		return nil
+		return l.Client.Err() // the agent may go while the connection stays
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"example.org/conc/runner"
@@ -11,7 +12,8 @@ import (
 
 // signals turns Ctrl-C, TERM and HUP into the operator's wish to stop: once
 // after the running step, twice by ending that step, three times at once, by
-// way of the context. release gives the signals back.
+// way of the context. A fourth is not caught, and ends the process. release
+// gives the signals back.
 func (p *program) signals(ctx context.Context) (_ context.Context, _ *runner.Interrupt, release func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	interrupt := runner.NewInterrupt()
@@ -20,30 +22,47 @@ func (p *program) signals(ctx context.Context) (_ context.Context, _ *runner.Int
 	// A reader of our output that went away must not end a deploy.
 	piped := make(chan os.Signal, 1)
 	signal.Notify(piped, syscall.SIGPIPE)
-	done, gone := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(gone)
+	// A terminal that takes nothing must not keep the next signal waiting.
+	words := make(chan string, 2)
+	var work sync.WaitGroup
+	work.Go(func() {
+		for w := range words {
+			p.warn(w)
+		}
+	})
+	done := make(chan struct{})
+	work.Go(func() {
+		defer close(words)
 		for {
 			select {
 			case <-got:
 				switch interrupt.Raise() {
 				case 1:
-					p.warn("stopping after this step; Ctrl-C again ends the step")
+					words <- "stopping after this step; Ctrl-C again ends the step"
 				case 2:
-					p.warn("ending the step; Ctrl-C again leaves at once")
+					words <- "ending the step; Ctrl-C again leaves at once"
 				default:
 					cancel()
+					signal.Stop(got)
 				}
 			case <-done:
 				return
 			}
 		}
-	}()
+	})
 	return ctx, interrupt, func() {
 		signal.Stop(got)
 		signal.Stop(piped)
 		close(done)
-		<-gone
+		work.Wait()
 		cancel()
 	}
+}
+
+// interruptible ends the context at the first Ctrl-C, TERM or HUP, so that what
+// is under way is left in order; a second one ends the process.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -54,6 +55,8 @@ func (p *program) unlock(ctx context.Context, name, run string, yes bool) error 
 		return err
 	}
 	here := p.localBundle(task{node: node, target: target})
+	ctx, stop := interruptible(ctx)
+	defer stop()
 	l, err := p.connect(ctx, target, node, agent.Options{})
 	if err != nil {
 		return err
@@ -64,16 +67,17 @@ func (p *program) unlock(ctx context.Context, name, run string, yes bool) error 
 	if err != nil {
 		return err
 	}
-	if held == nil {
-		aside, err := p.unlockHere(here, run)
-		if err != nil {
+	// This workstation may have a bundle of a run that the node's is not of.
+	if held == nil || !named(held.Owner, run) {
+		switch aside, err := p.unlockHere(here, run); {
+		case err != nil:
 			return err
-		}
-		if aside == "" {
+		case aside != "":
+			fmt.Fprintf(p.streams.Out, "OK  %s was not held by that run. The bundle on this workstation is now %s\n", node.Name(), ui.Escape(aside))
+			return nil
+		case held == nil:
 			return jobs.Blockedf("%s is not held: nothing to unlock", node.Name())
 		}
-		fmt.Fprintf(p.streams.Out, "%s was not held. The bundle on this workstation was moved to %s\n", node.Name(), ui.Escape(aside))
-		return nil
 	}
 	fmt.Fprintf(p.streams.Err, "%s\n", ui.Escape(held.Error()))
 	if !yes {
@@ -106,8 +110,18 @@ func (p *program) unlockHere(dir, run string) (string, error) {
 		return "", nil
 	case err != nil:
 		return "", err
-	case o == nil || (o.Run != run && bundle.Short(o.Run) != run):
+	case !named(o, run):
 		return "", nil
+	case o == nil:
+		return bundle.SetAside(dir, "")
 	}
 	return bundle.SetAside(dir, o.Run)
+}
+
+// named tells whether id is the owner's run, whole or short.
+func named(o *bundle.Owner, id string) bool {
+	if o == nil {
+		return id == agent.UnknownRun
+	}
+	return strings.EqualFold(o.Run, id) || strings.EqualFold(bundle.Short(o.Run), id)
 }
