@@ -1,8 +1,12 @@
 package cli
 
 import (
+	"errors"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"example.org/conc/internal/testnode"
@@ -45,4 +49,40 @@ func TestEmptyListIsOneLine(t *testing.T) {
 	if !strings.Contains(r.err, `choose from "release"`) {
 		t.Errorf("the lists there are, are not named:\n%s", r)
 	}
+}
+
+// Somebody else's directory at the bundle's place is told with the way out, and
+// that way works.
+func TestBundleOfAnUnknownOwner(t *testing.T) {
+	n := sshdtest.Start(t, sshdtest.Options{})
+	o := newOperator(t, &n.Node, "open = remote open_bundle\n")
+	at := filepath.Join(n.Home, n.Attrs()["bundle"])
+	for name, put := range map[string]func() error{
+		"an empty directory": func() error { return os.Mkdir(at, 0o755) },
+		"a file":             func() error { return os.WriteFile(at, nil, 0o644) },
+		"a dangling link":    func() error { return os.Symlink("/nonexistent", at) },
+		"a FIFO as the record": func() error {
+			return errors.Join(os.Mkdir(at, 0o755), syscall.Mkfifo(filepath.Join(at, ".conc-owner.json"), 0o644))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := put(); err != nil {
+				t.Fatal(err)
+			}
+			r := o.want(3, "deploy", "web1")
+			if !strings.Contains(r.out, "owner unknown") || !strings.Contains(r.out, "unlock web1 --id unknown") {
+				t.Errorf("the way out is not on the screen:\n%s", r)
+			}
+			o.want(0, "unlock", "web1", "--id", "unknown", "-y")
+			if o.bundle() {
+				t.Error("it is still there")
+			}
+		})
+	}
+}
+
+func TestMessageWithoutAnEndIsAUsageError(t *testing.T) {
+	n := inProcess(t, testnode.Options{})
+	o := newOperator(t, n, "open = remote open_bundle\n")
+	o.want(2, "deploy", "web1", "-m", strings.Repeat("x", maxMessage+1))
 }

@@ -77,9 +77,15 @@ type task struct {
 	target sshconn.Target
 }
 
+// maxMessage bounds, in bytes, what is kept with the lock and shown to others.
+const maxMessage = 4 << 10
+
 func (p *program) deploy(ctx context.Context, patterns []string, o deployOptions) error {
 	if o.forks < 1 || o.maxFail < 0 {
 		return usagef("--forks is at least 1, and --max-fail at least 0")
+	}
+	if len(o.message) > maxMessage {
+		return usagef("--message: %d bytes are over the limit of %d", len(o.message), maxMessage)
 	}
 	var lockWait time.Duration
 	if o.lockWait != "" {

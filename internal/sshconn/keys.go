@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -134,7 +135,7 @@ func (id *identity) readCert(path string) error {
 // readSmall reads a file that has no reason to be large.
 func readSmall(path string) ([]byte, error) {
 	const most = 256 << 10
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a FIFO would be waited for
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -208,6 +209,12 @@ func TestKeyFilesThatCannotBeUsed(t *testing.T) {
 			func(t *testing.T, path string) { write(t, path, "garbage\x1b[2J") },
 			[]string{"not a private key"},
 		},
+		"a FIFO": {func(t *testing.T, path string) {
+			remove(t, path)
+			if err := syscall.Mkfifo(path, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}, []string{"not a regular file"}},
 		"a directory": {func(t *testing.T, path string) {
 			remove(t, path)
 			if err := os.Mkdir(path, 0o700); err != nil {

@@ -93,6 +93,8 @@ func TestTimes(t *testing.T) {
 		{3 * time.Hour, "11:40 (3 h ago)"},
 		{15 * time.Hour, "2026-11-20 23:40 (15 h ago)"},
 		{72 * time.Hour, "2026-11-18 14:40 (3 days ago)"},
+		{-24 * 365 * 100 * time.Hour, "2126-10-28 14:40 (in the future: the clocks differ)"},
+		{24 * 365 * 100 * time.Hour, "1926-12-16 14:40 (the clocks differ)"},
 		{-2 * time.Hour, "16:40 (in the future: the clocks differ)"},
 	} {
 		if got := since(now.Add(-c.age), now); got != c.want {

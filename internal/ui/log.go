@@ -9,7 +9,8 @@ import (
 	"example.org/conc/runner"
 )
 
-// logOutputMax is how many bytes of one step's output the log keeps.
+// logOutputMax is how many bytes of one step's output the log keeps. A node keeps
+// as many of its own steps' in its out-NN.log.
 const logOutputMax = 16 << 20
 
 // Log writes every event as a line of JSON: the full log of a run. Output is

@@ -89,8 +89,10 @@ func took(d time.Duration) string {
 func ago(t, now time.Time) string {
 	d := now.Sub(t)
 	switch {
-	case d < -time.Minute:
+	case now.Before(t.Add(-time.Minute)):
 		return "in the future: the clocks differ"
+	case t.Year() < 2000: // further back, and a Duration cannot hold it
+		return "the clocks differ"
 	case d < time.Minute:
 		return "just now"
 	case d < 90*time.Minute:

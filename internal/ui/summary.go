@@ -44,10 +44,31 @@ func (t *text) nodeEnd(e runner.Event) {
 	} else {
 		t.reason(e)
 	}
-	if o.Open {
+	switch {
+	case o.Open:
 		t.printf("The bundle stays open on %s, so no one else can start a deploy.\n", Line(e.Node))
+	case localOpen(e):
+		t.printf("The bundle on this workstation stays open: no deploy of %s can start here.\n", Line(e.Node))
 	}
 	t.advice(e)
+}
+
+// localOpen tells whether the run has left its bundle on this workstation.
+func localOpen(e runner.Event) bool {
+	open := false
+	for _, r := range e.Outcome.Results {
+		s := e.Plan.Steps[r.Step-1]
+		if s.Host != jobs.Local || r.Status != jobs.OK {
+			continue
+		}
+		switch s.Op.(type) {
+		case jobs.OpenBundle:
+			open = true
+		case jobs.CloseBundle:
+			open = false
+		}
+	}
+	return open
 }
 
 // rest lists the steps that were asked for and not started.
@@ -85,7 +106,7 @@ func (t *text) headline(e runner.Event) string {
 	o := e.Outcome
 	switch {
 	case o.Held != nil && o.Done == 0:
-		return "is being reconfigured by someone else. Nothing was changed."
+		return "is being reconfigured by another run. Nothing was changed."
 	case o.Held != nil:
 		return fmt.Sprintf("stopped at step %d of %d: the bundle is held.", o.Stopped, len(e.Plan.Steps))
 	case len(o.Results) == 0:
@@ -187,10 +208,10 @@ func (t *text) advice(e runner.Event) {
 	}
 	switch {
 	case len(lines) == 0:
-	case o.Held != nil && o.Held.Owner != nil:
-		t.rows("if abandoned", lines...)
+	case len(lines) == 1 && o.Held == nil:
+		t.rows("try again", lines...)
 	case o.Held != nil:
-		t.rows("once it is free", lines...)
+		t.rows("if abandoned", lines...)
 	default:
 		t.rows("start anew", lines...)
 	}
@@ -208,29 +229,36 @@ func (t *text) heldHere(e runner.Event) bool {
 	return o.Held != nil && o.Stopped > 0 && e.Plan.Steps[o.Stopped-1].Host == jobs.Local
 }
 
+// unknownRun is what unlock calls the run of a bundle without an owner's record.
+const unknownRun = "unknown"
+
 // nextCommands gives, as argv lists, what gives an open bundle up and starts
-// anew. None when there is no bundle in the way.
+// anew. None when no bundle is in the way, and no step has been started or all
+// are done.
 func nextCommands(o Options, e runner.Event) [][]string {
 	out := e.Outcome
-	run := ""
+	run := unknownRun
 	switch {
 	case out.Held != nil && out.Held.Owner != nil:
 		run = bundle.Short(out.Held.Owner.Run)
-	case out.Open && out.Held == nil:
+	case out.Held != nil:
+	case out.Open:
 		run = bundle.Short(e.Run)
-	case out.Held == nil:
+	default:
 		return nil
 	}
 	program := append([]string{o.Name}, o.Args...)
-	var next [][]string
-	if run != "" {
-		next = append(next, append(slices.Clone(program), "unlock", e.Node, "--id", run))
-	}
+	next := [][]string{append(slices.Clone(program), "unlock", e.Node, "--id", run)}
 	deploy := append(slices.Clone(program), "deploy", e.Node)
-	if e.Plan != nil && e.Plan.List != e.Plan.Node.Get("jobs") {
-		deploy = append(deploy, "--jobs", e.Plan.List)
+	return append(next, append(deploy, listFlag(e.Plan)...))
+}
+
+// listFlag names the list, where it is not the node's own.
+func listFlag(plan *jobs.Plan) []string {
+	if plan == nil || plan.List == plan.Node.Get("jobs") {
+		return nil
 	}
-	return append(next, deploy)
+	return []string{"--jobs", plan.List}
 }
 
 // runEnd sums several nodes up, and says where the log is.
@@ -250,7 +278,7 @@ func (t *text) runEnd(e runner.Event) {
 func (t *text) fleet() {
 	rows := [][]string{{"NODE", "STATUS", "STEP", "TIME", "NOTE"}}
 	again := append([]string{t.o.Name}, append(slices.Clone(t.o.Args), "deploy")...)
-	bad := false
+	bad, open := false, false
 	counts := map[jobs.Status]int{}
 	for _, name := range t.nodes {
 		i := slices.IndexFunc(t.outcomes, func(o *runner.Outcome) bool { return o.Node == name })
@@ -260,7 +288,7 @@ func (t *text) fleet() {
 		}
 		counts[o.Status]++
 		if o.Status != jobs.OK {
-			bad = true
+			bad, open = true, open || o.Open || o.Held != nil
 			again = append(again, name)
 		}
 		row := []string{name, statusName(o.Status), t.at[name], "", t.noteOf(o)}
@@ -281,7 +309,11 @@ func (t *text) fleet() {
 	}
 	t.printf("\n%s\n", strings.Join(parts, ", "))
 	if bad {
-		t.printf("again: %s\n", Line(shellescape.QuoteCommand(again)))
+		label := "again"
+		if open {
+			label = "again, once each is free"
+		}
+		t.printf("%s: %s\n", label, Line(shellescape.QuoteCommand(append(again, t.list...))))
 	}
 }
 

@@ -27,6 +27,7 @@ type text struct {
 	gapped   bool              // the last line written is empty, or there is none
 	ended    bool              // a node's run has ended
 	at       map[string]string // node → "9/11", for the table at the end
+	list     []string          // the flag that names the list of a node's plan, if it is needed
 }
 
 func newText(o Options) *text {
@@ -51,6 +52,7 @@ func (t *text) show(e runner.Event) {
 	case runner.RunStart:
 		t.nodes, t.version = e.Nodes, e.Version
 	case runner.NodeStart:
+		t.list = listFlag(e.Plan)
 		t.header(e)
 	case runner.Output:
 		if t.o.Verbose {
@@ -176,6 +178,9 @@ func remarkOf(e runner.Event) (note, below string) {
 	default:
 		parts = append(parts, strings.TrimRight(r.Message, "\n"))
 	}
+	if r.Bytes > logOutputMax {
+		parts = append(parts, "output truncated")
+	}
 	if r.Tries > 1 {
 		parts = append(parts, fmt.Sprintf("%d tries", r.Tries))
 	}
@@ -206,14 +211,18 @@ func (t *text) tail(e runner.Event) {
 		t.printf("%s%s| %s\n", t.prefix(e.Node), indent, Line(strings.TrimRight(l, "\r\n")))
 	}
 	if r.Lines > len(r.Tail) {
-		t.printf("%s%s(last %d of %d lines; all: %s)\n", t.prefix(e.Node), indent, len(r.Tail), r.Lines, Line(t.fullOutput(e, r)))
+		kept := "all"
+		if r.Bytes > logOutputMax {
+			kept = fmt.Sprintf("the first %d MiB", logOutputMax>>20)
+		}
+		t.printf("%s%s(last %d of %d lines; %s: %s)\n", t.prefix(e.Node), indent, len(r.Tail), r.Lines, kept, Line(t.fullOutput(e, r)))
 	}
 }
 
-// fullOutput says where all of a step's output is.
+// fullOutput says where a step's output is kept.
 func (t *text) fullOutput(e runner.Event, r jobs.Result) string {
 	if e.Plan.Steps[r.Step-1].Host == jobs.Remote {
-		return fmt.Sprintf("%s:.conc/runs/%s/out-%02d.log", e.Node, e.Run, r.Step)
+		return fmt.Sprintf("~/.conc/runs/*%s/out-%02d.log", bundle.Short(e.Run), r.Step)
 	}
 	return "the log of this run"
 }

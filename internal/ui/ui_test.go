@@ -212,6 +212,24 @@ BLOCKED  web1  is being reconfigured by someone else. Nothing was changed.
   if abandoned   conc unlock web1 --id M4TB3W2Q
                  conc deploy web1
 `, err: "log: /home/ann/.local/state/conc/log.jsonl\n"},
+		{name: "a flood", play: func(s *script) {
+			s.begin()
+			s.step(1, jobs.Result{Status: jobs.OK, Took: time.Second, Bytes: logOutputMax + 1, Lines: 9})
+			s.step(2, jobs.Result{Status: jobs.Failed, Took: time.Second, Message: "exit 1", Bytes: logOutputMax + 1, Lines: 9, Tail: []string{"y"}})
+			s.end(1)
+		}, want: `
+conc 0.1.0  run W9QZ3XJ4  web1 = deploy@10.0.0.11:22  list release  5 steps
+
+1/5  open                  remote  OK         1.0s  output truncated
+2/5  stage                 local   FAILED     1.0s  exit 1, output truncated
+       | y
+       (last 1 of 9 lines; the first 16 MiB: the log of this run)
+3/5  deliver the archives  local   not started
+4/5  install               remote  not started
+5/5  close                 remote  not started
+
+FAILED  web1  stopped at step 2 of 5; 1 done, 3 not started.
+`, err: "log: /home/ann/.local/state/conc/log.jsonl\n"},
 		{name: "unreachable", o: Options{Hint: func(error) string { return "is it on?" }}, play: func(s *script) {
 			s.begin()
 			s.out.Status, s.out.Err = jobs.Errored, errors.New("dial tcp 10.0.0.11:22: \x1b[2Jrefused")
