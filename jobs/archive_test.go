@@ -314,7 +314,7 @@ func TestUntarDamaged(t *testing.T) {
 	}{
 		{"empty", "empty file", nil},
 		{"text", "not a tar", []byte(strings.Repeat("This is no archive. ", 100))},
-		{"short", "unexpected EOF", []byte("short")},
+		{"short", "not a tar archive", []byte("short")},
 		{"zip", "a zip file", []byte("PK\x03\x04 and so on")},
 		{"nothing but zeros", "not a tar archive, or an empty one", make([]byte, 10240)},
 		{"packed zeros", "not a tar archive, or an empty one", packed(t, gz, make([]byte, 1<<20))},

@@ -153,7 +153,11 @@ func settled(p string) string {
 func aside(p string) (string, error) {
 	dir, err := os.MkdirTemp(filepath.Dir(p), ".conc-old-")
 	if err != nil {
-		return "", err
+		var at *fs.PathError
+		if errors.As(err, &at) { // of a name that nobody knows
+			err = at.Err
+		}
+		return "", fmt.Errorf("%s cannot be moved out of the way: %w", p, err)
 	}
 	old := filepath.Join(dir, filepath.Base(p))
 	if err := os.Rename(p, old); err != nil {
@@ -186,6 +190,15 @@ func syncDir(dir string) error {
 	}
 	defer d.Close()
 	return d.Sync()
+}
+
+// wantDir wants a directory to be there, for what is to be made in it.
+func wantDir(dir string) error {
+	_, err := os.Stat(dir)
+	if gone(err) {
+		return Failedf("there is no directory %s", dir).WithHint("a mkdir before this step makes it")
+	}
+	return err
 }
 
 // judged gives an error of the file system its status: a full disk is no

@@ -177,7 +177,14 @@ func TestFetch(t *testing.T) {
 	here.want(Failed, "not a regular file", "fetch", "var", "log")
 	here.want(Failed, "not a regular file", "fetch", "fifo", "log")
 	here.want(Failed, "is a directory", "fetch", "var/log", here.Dir)
-	here.want(Failed, "no such file", "fetch", "var/log", "not/there")
+	here.want(Failed, "var/gone", "fetch", "var/gone", "not/there")
+	if _, err := os.Stat(filepath.Join(here.Dir, "not")); err == nil {
+		t.Error("a fetch that failed left a directory")
+	}
+	here.want(OK, "", "fetch", "bundle:empty", "not/there")
+	if err := os.RemoveAll(filepath.Join(here.Dir, "not")); err != nil {
+		t.Fatal(err)
+	}
 	node.want(Errored, "runs on the workstation", "fetch", "var/log", "log")
 	if here.read(dest) != big {
 		t.Error("the old file is not whole")

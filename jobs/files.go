@@ -169,7 +169,7 @@ func (s Symlink) Do(_ context.Context, env *Env) error {
 			return err
 		}
 	}
-	if _, err := os.Stat(filepath.Dir(link)); err != nil {
+	if err := wantDir(filepath.Dir(link)); err != nil {
 		return err
 	}
 	dest := target
@@ -255,13 +255,23 @@ func (r Remove) Do(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
+	there := 0
 	for _, p := range r.Paths {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+		if _, err := os.Lstat(env.Path(p)); err == nil {
+			there++
+		}
 		if err := removeWhole(env.Path(p)); err != nil {
 			return err
 		}
+	}
+	switch n := len(r.Paths); {
+	case there == 0:
+		env.Note("not there")
+	case there < n:
+		env.Note("%d of %d, the others were not there", there, n)
 	}
 	return nil
 }

@@ -201,7 +201,7 @@ func TestSymlink(t *testing.T) {
 	p.want(Blocked, "is a directory", "symlink", "1", "shop/releases")
 	p.want(Blocked, "is a file", "symlink", "app", "shop/releases/1/app")
 	p.want(Blocked, "is not there", "symlink", "releases/3", "shop/current")
-	p.want(Failed, "no such file", "symlink", "~/shop", "gone/link")
+	p.want(Failed, "there is no directory", "symlink", "~/shop", "gone/link")
 	if got := p.read("shop/current"); got != "-> "+p.abs("shop/releases/1") {
 		t.Errorf("after BLOCKED: got %s, want it as it was", got)
 	}
@@ -253,7 +253,7 @@ func TestMove(t *testing.T) {
 	p.want(Blocked, "inside one another", "move", "new/conf", "new", "replace")
 	p.want(Blocked, "does not remove", "move", "shop-bundle", "x")
 	p.want(Blocked, "does not remove", "move", "new", "~/shop-bundle", "replace")
-	p.want(Failed, "no such file", "move", "new", "gone/new")
+	p.want(Failed, "there is no directory", "move", "new", "gone/new")
 	if got := p.tree("."); !slices.Equal(got, []string{"new /", "new/conf new", "old /", "old/conf old", "shop-bundle /"}) {
 		t.Errorf("nothing should have moved: %q", got)
 	}

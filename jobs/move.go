@@ -89,6 +89,9 @@ func (m Move) Do(ctx context.Context, env *Env) error {
 	case !there && !errors.Is(err, fs.ErrNotExist):
 		return err
 	}
+	if err := wantDir(filepath.Dir(to)); err != nil {
+		return err
+	}
 	near, err := sameDevice(from, filepath.Dir(to))
 	if err != nil {
 		return err

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
+	"path/filepath"
 	"strings"
 
 	"al.essio.dev/pkg/shellescape"
@@ -137,8 +139,8 @@ func fetchEntry() Entry {
 		Summary: "bring one file of the node to the workstation",
 		Help: `Copies one file of the node to DESTINATION on the workstation: to a temporary
 name, synced, renamed. A relative SOURCE starts at the node's home, bundle:x is
-inside the bundle; a relative DESTINATION starts at deploy.ini's folder. A file
-that is there is replaced.
+inside the bundle; a relative DESTINATION starts at deploy.ini's folder, and its
+directory is made. A file that is there is replaced.
 
 On the workstation only. FAILED: SOURCE is not there or not a file, DESTINATION
 is a directory or cannot be written. ERROR: it changed while it was read, or the
@@ -165,7 +167,11 @@ func (f Fetch) Place() Host { return Local }
 
 // ByHand gives the shell line, from deploy.ini's folder.
 func (f Fetch) ByHand(n *config.Node) []string {
-	return []string{fmt.Sprintf("scp -p %s-- %s %s", scpPort(n), scpPath(n, farTyped(n, f.Source)), typed(n, f.Destination))}
+	line := fmt.Sprintf("scp -p %s-- %s %s", scpPort(n), scpPath(n, farTyped(n, f.Source)), typed(n, f.Destination))
+	if dir := path.Dir(f.Destination); dir != "." {
+		return []string{"mkdir -p " + typed(n, dir), line}
+	}
+	return []string{line}
 }
 
 // Do fetches the file.
@@ -173,9 +179,17 @@ func (f Fetch) Do(ctx context.Context, env *Env) error {
 	if err := needsNode(env, "fetch"); err != nil {
 		return err
 	}
-	from := farPath(env.Far, f.Source, env.Far.Home())
-	n, err := bundle.Fetch(ctx, env.Far, from, env.Path(f.Destination), env.Progress)
+	from, dest := farPath(env.Far, f.Source, env.Far.Home()), env.Path(f.Destination)
+	dir := filepath.Dir(dest)
+	_, missing := os.Stat(dir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return judged(err)
+	}
+	n, err := bundle.Fetch(ctx, env.Far, from, dest, env.Progress)
 	if err != nil {
+		if missing != nil {
+			_ = os.Remove(dir) // if nothing came into it
+		}
 		var local *bundle.LocalError
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, bundle.ErrNotAFile) || errors.As(err, &local) {
 			return judged(err)

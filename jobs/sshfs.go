@@ -71,6 +71,9 @@ func (m MountSSHFS) Do(ctx context.Context, env *Env) error {
 		return Errorf("it is not known how ssh reaches the node")
 	}
 	dir := env.mountPoint(m.Dir)
+	if _, err := os.Stat(dir); gone(err) {
+		return Blockedf("there is no directory %s to mount on", dir)
+	}
 	mounted, err := isMounted(dir)
 	switch {
 	case err != nil:
@@ -234,6 +237,9 @@ func isMounted(dir string) (bool, error) {
 		}
 	}
 	here, err := os.Stat(dir)
+	if gone(err) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}

@@ -145,10 +145,8 @@ func (t Template) Do(_ context.Context, env *Env) error {
 	case !info.Mode().IsRegular():
 		info = nil
 	}
-	if dir := filepath.Dir(dest); info == nil {
-		if _, err := os.Stat(dir); gone(err) {
-			return Failedf("there is no directory %s", dir).WithHint("a mkdir before this step makes it")
-		}
+	if err := wantDir(filepath.Dir(dest)); err != nil {
+		return err
 	}
 	mode := t.mode(info)
 	if info != nil && info.Mode().Perm() == mode && holds(dest, text) {

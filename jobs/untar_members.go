@@ -55,7 +55,7 @@ func (u *unpacking) all() error {
 			}
 			break
 		}
-		if errors.Is(err, tar.ErrHeader) && u.members == 0 {
+		if u.members == 0 && (errors.Is(err, tar.ErrHeader) || !packed && u.in.size < 512 && errors.Is(err, io.ErrUnexpectedEOF)) {
 			return errors.New("not a tar archive")
 		}
 		if err != nil {
