@@ -242,13 +242,18 @@ func nextCommands(o Options, e runner.Event) [][]string {
 	case out.Held != nil && out.Held.Owner != nil:
 		run = bundle.Short(out.Held.Owner.Run)
 	case out.Held != nil:
-	case out.Open:
+	case out.Open, localOpen(e) && out.Status != jobs.OK:
 		run = bundle.Short(e.Run)
-	default:
+	case out.Status == jobs.OK, out.Status == jobs.Errored, len(out.Results) == 0:
 		return nil
+	default:
+		run = ""
 	}
 	program := append([]string{o.Name}, o.Args...)
-	next := [][]string{append(slices.Clone(program), "unlock", e.Node, "--id", run)}
+	var next [][]string
+	if run != "" {
+		next = append(next, append(slices.Clone(program), "unlock", e.Node, "--id", run))
+	}
 	deploy := append(slices.Clone(program), "deploy", e.Node)
 	return append(next, append(deploy, listFlag(e.Plan)...))
 }

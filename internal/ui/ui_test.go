@@ -26,6 +26,7 @@ type script struct {
 	show  func(runner.Event)
 	out   runner.Outcome
 	nodes []string
+	list  string // of the plans; "" is the node's own
 	text  *text
 }
 
@@ -73,6 +74,9 @@ func (s *script) begin() {
 
 func (s *script) node(name string) {
 	s.plan = plan(name)
+	if s.list != "" {
+		s.plan.List = s.list
+	}
 	s.out = runner.Outcome{Node: name, SSH: []string{"-p", "22", "deploy@10.0.0.11"}, BundleName: "shop-bundle", NotStarted: 5}
 	s.event(runner.Event{Type: runner.NodeStart})
 	s.event(runner.Event{Type: runner.Connected})
@@ -165,7 +169,7 @@ conc 0.1.0  run W9QZ3XJ4  web1 = deploy@10.0.0.11:22  list release  5 steps
 4/5  install               remote  FAILED     3.4s  exit status 1
        | Processing ./x.tar.gz
        | error: \x1b]52;c;YQ==\x07 gcc
-       (last 2 of 18 lines; all: web1:.conc/runs/` + run + `/out-04.log)
+       (last 2 of 18 lines; all: ~/.conc/runs/*W9QZ3XJ4/out-04.log)
 5/5  close                 remote  not started
 
 FAILED  web1  stopped at step 4 of 5; 3 done, 1 not started.
@@ -189,6 +193,8 @@ The bundle stays open on web1, so no one else can start a deploy.
        name one
 
 BLOCKED  web1  stopped at step 2 of 5; 1 done, 3 not started.
+
+  try again      conc deploy web1
 `, err: "log: /home/ann/.local/state/conc/log.jsonl\n"},
 		{name: "held", play: func(s *script) {
 			s.begin()
@@ -201,7 +207,7 @@ conc 0.1.0  run W9QZ3XJ4  web1 = deploy@10.0.0.11:22  list release  5 steps
 1/5  open                  remote  BLOCKED    0.1s  held by alice@desk7
 4 steps after it: not started
 
-BLOCKED  web1  is being reconfigured by someone else. Nothing was changed.
+BLOCKED  web1  is being reconfigured by another run. Nothing was changed.
   holder         alice@desk7, run M4TB3W2Q, since 14:02 (38 min ago)
   at step        9/11 install SQLAlchemy (FAILED)
   note           "fixing\x1b[2J by hand"
@@ -211,6 +217,53 @@ BLOCKED  web1  is being reconfigured by someone else. Nothing was changed.
   wait for it    conc deploy web1 --lock-wait 30m
   if abandoned   conc unlock web1 --id M4TB3W2Q
                  conc deploy web1
+`, err: "log: /home/ann/.local/state/conc/log.jsonl\n"},
+		{name: "the bundle on this workstation is left", play: func(s *script) {
+			s.begin()
+			s.plan.Steps[1].Op = jobs.OpenBundle{}
+			s.ok(1)
+			s.ok(2)
+			s.ok(3)
+			s.ok(4)
+			s.step(5, jobs.Result{Status: jobs.Failed, Took: time.Second, Message: "exit 1"})
+			s.end(1)
+		}, want: `
+conc 0.1.0  run W9QZ3XJ4  web1 = deploy@10.0.0.11:22  list release  5 steps
+
+1/5  open                  remote  OK         0.1s
+2/5  stage                 local   OK         0.1s
+3/5  deliver the archives  local   OK         0.1s
+4/5  install               remote  OK         0.1s
+5/5  close                 remote  FAILED     1.0s  exit 1
+
+FAILED  web1  stopped at step 5 of 5; 4 done, 0 not started.
+The bundle on this workstation stays open: no deploy of web1 can start here.
+
+  start anew     conc unlock web1 --id W9QZ3XJ4
+                 conc deploy web1
+`, err: "log: /home/ann/.local/state/conc/log.jsonl\n"},
+		{name: "several nodes, another list", o: Options{Quiet: true}, play: func(s *script) {
+			s.nodes, s.list = []string{"web1", "web2"}, "rollback"
+			s.begin()
+			s.out.Open = true
+			s.step(4, jobs.Result{Status: jobs.Failed, Took: time.Second, Message: "exit 1"})
+			s.end(1)
+		}, want: `web1  4/5  install               remote  FAILED     1.0s  exit 1
+
+FAILED  web1  stopped at step 4 of 5; 0 done, 4 not started.
+The bundle stays open on web1, so no one else can start a deploy.
+
+  look around    ssh -p 22 deploy@10.0.0.11
+                 cd ~/shop-bundle
+  start anew     conc unlock web1 --id W9QZ3XJ4
+                 conc deploy web1 --jobs rollback
+
+NODE  STATUS       STEP  TIME  NOTE
+web1  FAILED       4/5   1.0s  exit 1
+web2  not started
+
+1 FAILED, 1 not started
+again, once each is free: conc deploy web1 web2 --jobs rollback
 `, err: "log: /home/ann/.local/state/conc/log.jsonl\n"},
 		{name: "a flood", play: func(s *script) {
 			s.begin()
@@ -229,6 +282,8 @@ conc 0.1.0  run W9QZ3XJ4  web1 = deploy@10.0.0.11:22  list release  5 steps
 5/5  close                 remote  not started
 
 FAILED  web1  stopped at step 2 of 5; 1 done, 3 not started.
+
+  try again      conc deploy web1
 `, err: "log: /home/ann/.local/state/conc/log.jsonl\n"},
 		{name: "unreachable", o: Options{Hint: func(error) string { return "is it on?" }}, play: func(s *script) {
 			s.begin()
@@ -268,6 +323,8 @@ web2  4/5  install               remote  not started
 web2  5/5  close                 remote  not started
 
 TIMED OUT  web2  stopped at step 1 of 5; 0 done, 4 not started.
+
+  try again      conc deploy web2
 
 NODE  STATUS       STEP  TIME   NOTE
 web1  OK           1/5   0.1s
