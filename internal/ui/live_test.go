@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -38,7 +39,9 @@ func onTerminal(t *testing.T, width int, o Options, play func(*script, *Screen))
 			}
 		}
 	})
-	o.Out, o.Err = tty, tty
+	if o.Err = tty; o.Out == nil {
+		o.Out = tty
+	}
 	s, screen := newScript(o)
 	play(s, screen)
 	screen.Close()
@@ -47,6 +50,24 @@ func onTerminal(t *testing.T, width int, o Options, play func(*script, *Screen))
 	}
 	done.Wait()
 	return strings.ReplaceAll(got.String(), "\r\n", "\n")
+}
+
+// A reader of a pipe, such as tee, writes to the same terminal.
+func TestNoStatusLineBesideAPipe(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	got := onTerminal(t, 80, Options{Out: w}, func(s *script, _ *Screen) {
+		s.begin()
+		s.ok(1)
+		s.end(0)
+	})
+	if want := "log: /home/ann/.local/state/conc/log.jsonl\n"; got != want {
+		t.Errorf("on the terminal: got %q, want %q", got, want)
+	}
 }
 
 // settled gives what stays on a terminal: what was erased is gone.

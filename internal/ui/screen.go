@@ -4,6 +4,7 @@ package ui
 
 import (
 	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -30,7 +31,7 @@ type Screen struct {
 	mu    sync.Mutex
 	text  *text      // one of the two
 	lines *jsonLines // is set
-	live  *live      // the status line; nil when standard error is no terminal
+	live  *live      // the status line; nil when it has no terminal of its own
 	ended bool       // RunEnd was shown
 }
 
@@ -51,11 +52,22 @@ func New(o Options) *Screen {
 		return s
 	}
 	s.text = newText(o)
-	if Terminal(o.Err) && !o.Quiet {
+	if Terminal(o.Err) && !o.Quiet && !pipe(o.Out) {
 		s.live = newLive(o, s.text)
 		s.live.start(&s.mu)
 	}
 	return s
+}
+
+// pipe tells whether a stream is a pipe: what reads it may write to the terminal
+// that the status line is on, as tee does.
+func pipe(stream io.Writer) bool {
+	f, ok := stream.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeNamedPipe != 0
 }
 
 // Show is the runner's Sink.
