@@ -24,6 +24,8 @@ type Untar struct {
 	Strip   int    // leading parts of the members' names to drop
 	Max     int64  // bytes that it may unpack to; 0: 10 GiB
 	Replace bool   // replace what is at the destination under the same names
+
+	host Host // for ByHand; "" is the node
 }
 
 const (
@@ -100,6 +102,11 @@ func (u Untar) Validate() error {
 // Repeatable says that it may be run again after a failure: that left nothing.
 func (u Untar) Repeatable() {}
 
+func (u Untar) on(h Host) Op {
+	u.host = h
+	return u
+}
+
 // ByHand gives the shell lines, for the node.
 func (u Untar) ByHand(n *config.Node) []string {
 	to := u.To
@@ -110,7 +117,7 @@ func (u Untar) ByHand(n *config.Node) []string {
 	if u.To != "" {
 		lines = append(lines, "mkdir -p "+typed(n, to))
 	}
-	line := "tar -xf " + typedSource(n, u.Archive) + " -C " + typed(n, to) + " --no-same-owner"
+	line := "tar -xf " + typedSource(n, u.host, u.Archive) + " -C " + typed(n, to) + " --no-same-owner"
 	if u.Strip > 0 {
 		line += " --strip-components=" + strconv.Itoa(u.Strip)
 	}

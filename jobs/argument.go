@@ -112,9 +112,13 @@ func isAlnum(r rune) bool {
 	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
 }
 
-// typedSource is typed for what an op reads, on the node: see Env.Source.
-func typedSource(n *config.Node, p string) string {
-	if !strings.HasPrefix(p, "/") && !strings.HasPrefix(p, "~") && !strings.HasPrefix(p, bundlePrefix) {
+// whereabouts is an op whose lines for a person differ between the hosts.
+type whereabouts interface{ on(h Host) Op }
+
+// typedSource is typed for what an op reads: see Env.Source. The node is the
+// host when none is named.
+func typedSource(n *config.Node, h Host, p string) string {
+	if h != Local && !strings.HasPrefix(p, "/") && !strings.HasPrefix(p, "~") && !strings.HasPrefix(p, bundlePrefix) {
 		p = bundlePrefix + p
 	}
 	return typed(n, p)

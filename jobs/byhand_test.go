@@ -27,9 +27,9 @@ func TestByHandIsWhatAPersonTypes(t *testing.T) {
 		{"create_venv|~/v|python=python3.11", "python3.11 -m venv --without-pip ~/v"},
 		{"unmount_sshfs", "fusermount -u ~/shop-bundle"},
 		{"mount_sshfs|far", "sshfs -p 2222 deploy@192.0.2.11:shop-bundle far"},
-		{"setup_install|pip-*|venv=v", "if v/bin/python -c 'import pip, setuptools'; then\n" +
-			"  v/bin/python -m " + strings.Join(pipInstall, " ") + " --no-deps --no-build-isolation ~/shop-bundle/pip-*/\nelse\n" +
-			"  (cd ~/shop-bundle/pip-*/ && \"$OLDPWD\"/v/bin/python " + strings.Join(setupPy, " ") + ")   # one of distutils: without " + ownOption + "\nfi"},
+		{"setup_install|pip-*|venv=v", "if v/bin/python -c 'import pip, setuptools'; then " +
+			"v/bin/python -m " + strings.Join(pipInstall, " ") + " --no-deps --no-build-isolation ~/shop-bundle/pip-*/; else " +
+			"(cd ~/shop-bundle/pip-*/ && \"$OLDPWD\"/v/bin/python " + strings.Join(setupPy, " ") + "); fi   # one of distutils: without " + ownOption},
 		{"pip_install|a-*.gz", "'venvs/my shop/bin/python' -m " + strings.Join(pipInstall, " ") + " --find-links ~/shop-bundle" +
 			" $('venvs/my shop/bin/python' -c 'import setuptools' && echo --no-build-isolation) ~/shop-bundle/a-*.gz"},
 		{"pip_install|a-*.whl|venv=v", "v/bin/python -m " + strings.Join(pipInstall, " ") + " --find-links ~/shop-bundle ~/shop-bundle/a-*.whl"},
@@ -41,6 +41,18 @@ func TestByHandIsWhatAPersonTypes(t *testing.T) {
 		}
 		if got := config.Mask(strings.Join(op.(ByHander).ByHand(node), "\n")); got != tt.want {
 			t.Errorf("%s:\n got %s\nwant %s", tt.words, got, tt.want)
+		}
+	}
+}
+
+// On the workstation a relative source is beside deploy.ini, not in the bundle.
+func TestByHandOnTheWorkstation(t *testing.T) {
+	node := config.NewNode("web1", map[string]string{"bundle": "b"})
+	for _, op := range []Op{Template{Source: "app.in", Destination: "app.conf"}, Untar{Archive: "app.tar", To: "x"}} {
+		there := strings.Join(op.(ByHander).ByHand(node), "\n")
+		here := strings.Join(op.(whereabouts).on(Local).(ByHander).ByHand(node), "\n")
+		if !strings.Contains(there, " ~/b/app.") || !strings.Contains(here, " app.") || strings.Contains(here, "~/b") {
+			t.Errorf("there: %s\nhere: %s", there, here)
 		}
 	}
 }

@@ -97,6 +97,9 @@ func (p Planner) makeOp(node *config.Node, s *Step) config.Problems {
 		return config.Problems{problem}
 	}
 	op, err := entry.Parse(s.Words[1:])
+	if w, ok := op.(whereabouts); ok && err == nil {
+		op = w.on(s.Host)
+	}
 	if err != nil {
 		problem.Reason = fmt.Sprintf("job %q: %s: %s", s.Name, s.OpName, quiet(err.Error()))
 		problem.Hint = strings.TrimSpace("usage: " + entry.Name + " " + entry.Args)

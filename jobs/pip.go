@@ -47,6 +47,8 @@ func validPatterns(patterns ...string) error {
 type PipInstall struct {
 	Files []string // patterns of wheels and source packages, as in Env.Source
 	Venv  string   // "" is the node's venv attribute
+
+	host Host // for ByHand; "" is the node
 }
 
 func pipInstallEntry() Entry {
@@ -209,6 +211,11 @@ func (e *Env) pip(ctx context.Context, python string) ([]string, error) {
 	return []string{python, filepath.Join(wheels[len(wheels)-1], "pip")}, nil
 }
 
+func (p PipInstall) on(h Host) Op {
+	p.host = h
+	return p
+}
+
 // ByHand is pip with the options that matter.
 func (p PipInstall) ByHand(n *config.Node) []string {
 	python := typed(n, venvOf(n, p.Venv)+"/bin/python")
@@ -217,7 +224,7 @@ func (p PipInstall) ByHand(n *config.Node) []string {
 		line += " $(" + python + " -c 'import setuptools' && echo --no-build-isolation)"
 	}
 	for _, f := range p.Files {
-		line += " " + typedSource(n, f)
+		line += " " + typedSource(n, p.host, f)
 	}
 	return []string{line}
 }

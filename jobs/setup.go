@@ -17,6 +17,8 @@ import (
 type SetupInstall struct {
 	Tree string // pattern of its directory, as in Env.Source
 	Venv string // "" is the node's venv attribute
+
+	host Host // for ByHand; "" is the node
 }
 
 func setupInstallEntry() Entry {
@@ -149,9 +151,14 @@ func (s SetupInstall) find(env *Env) (string, error) {
 	return single(s.Tree, found, env)
 }
 
+func (s SetupInstall) on(h Host) Op {
+	s.host = h
+	return s
+}
+
 // ByHand goes through pip where the venv has it, as Do does.
 func (s SetupInstall) ByHand(n *config.Node) []string {
-	python, tree := typed(n, venvOf(n, s.Venv)+"/bin/python"), typedSource(n, s.Tree)
+	python, tree := typed(n, venvOf(n, s.Venv)+"/bin/python"), typedSource(n, s.host, s.Tree)
 	if hasMeta(s.Tree) && !strings.HasSuffix(tree, "/") {
 		tree += "/" // directories only
 	}
@@ -159,13 +166,9 @@ func (s SetupInstall) ByHand(n *config.Node) []string {
 	if !strings.HasPrefix(python, "/") && !strings.HasPrefix(python, "~") {
 		inside = `"$OLDPWD"/` + python
 	}
-	return []string{
-		"if " + python + " -c 'import pip, setuptools'; then",
-		"  " + python + " -m " + quote(pipInstall...) + " --no-deps --no-build-isolation " + tree,
-		"else",
-		"  (cd " + tree + " && " + inside + " " + quote(setupPy...) + ")   # one of distutils: without " + ownOption,
-		"fi",
-	}
+	return []string{"if " + python + " -c 'import pip, setuptools'; then " +
+		python + " -m " + quote(pipInstall...) + " --no-deps --no-build-isolation " + tree + "; else " +
+		"(cd " + tree + " && " + inside + " " + quote(setupPy...) + "); fi   # one of distutils: without " + ownOption}
 }
 
 // Repeatable: an installation may be done over.

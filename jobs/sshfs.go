@@ -3,6 +3,7 @@ package jobs
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -29,7 +30,7 @@ is reached as conc itself reaches the node: the same port, key and known hosts.
 Steps can then copy files into it, and so can you while the deploy is paused.
 deliver does not need it, is faster, and checks what arrived.
 
-BLOCKED when something is mounted there already. ERROR when the sshfs program is
+OK when it is mounted there already, BLOCKED when something else is. ERROR when the sshfs program is
 not there, or the system has no FUSE.`,
 		Example: "local mount_sshfs",
 		Parse: func(args []string) (Op, error) {
@@ -71,6 +72,11 @@ func (m MountSSHFS) Do(ctx context.Context, env *Env) error {
 		return Errorf("it is not known how ssh reaches the node")
 	}
 	dir := env.mountPoint(m.Dir)
+	args, err := sshfsArgs(env.SSH, remoteBundle(env), dir)
+	if err != nil {
+		return err
+	}
+	source := args[len(args)-2]
 	if _, err := os.Stat(dir); gone(err) {
 		return Blockedf("there is no directory %s to mount on", dir)
 	}
@@ -79,13 +85,17 @@ func (m MountSSHFS) Do(ctx context.Context, env *Env) error {
 	case err != nil:
 		return err
 	case mounted:
+		if mountedFrom(dir) == source {
+			env.Note("already there, %s", dir)
+			return nil
+		}
 		return Blockedf("something is mounted on %s already", dir).WithHint("unmount_sshfs, or by hand: fusermount -u %s", quote(dir))
 	}
-	args, err := sshfsArgs(env.SSH, remoteBundle(env), dir)
-	if err != nil {
-		return err
-	}
 	if err := env.Run(ctx, Cmd{Args: args}); err != nil {
+		var failed *Error
+		if errors.As(err, &failed) && failed.Status == Failed { // sshfs keeps to itself what ssh says
+			return failed.WithHint("ssh itself may say why: %s", quote(append(append([]string{"ssh"}, env.SSH...), "true")...))
+		}
 		return err
 	}
 	env.Note("%s", dir)
@@ -113,8 +123,14 @@ func sshfsArgs(ssh []string, bundle, dir string) ([]string, error) {
 		host = "[" + host + "]"
 	}
 	command := "ssh -oBatchMode=yes -oServerAliveInterval=15 -oServerAliveCountMax=3"
-	for _, a := range ssh[:last] {
-		// sshfs splits the command at spaces, and knows no way to keep one.
+	for i, a := range ssh[:last] {
+		// sshfs splits the command at spaces, and knows no way to keep one. In an
+		// option of ssh's, and in a command in it, a tab parts words as well.
+		if i > 0 && ssh[i-1] == "-o" && !strings.ContainsAny(a, `"'\`+"`\t") {
+			a = strings.ReplaceAll(a, " ", "\t")
+			command += " " + a
+			continue
+		}
 		if a == "" || strings.ContainsAny(a, " \t\n") {
 			return nil, Errorf("sshfs cannot be given an ssh option with a space in it: %q", a).
 				WithHint("move the key to a path without one, or use deliver in its place")
@@ -219,6 +235,25 @@ func (u UnmountSSHFS) Repeatable() {}
 
 // Inert marks that no later step needs a file that it makes.
 func (u UnmountSSHFS) Inert() {}
+
+// mountedFrom tells what is mounted on dir, "" when that is not known, or does
+// not answer: the first part of its line in the list of mounts.
+func mountedFrom(dir string) string {
+	text, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return ""
+	}
+	source := ""
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 2 && unmangle.Replace(f[1]) == dir && f[2] == "fuse.sshfs" {
+			source = unmangle.Replace(f[0])
+		}
+	}
+	if _, err := os.ReadDir(dir); err != nil {
+		return ""
+	}
+	return source
+}
 
 // isMounted tells whether dir is a mount point. Where there is no list of
 // mounts, dir is on another device than the directory that it is in. A mount

@@ -46,7 +46,7 @@ func TestSSHFSMounts(t *testing.T) {
 	write(t, far+"/delivered.txt", "hello", 0o644)
 	write(t, env.Home+"/bin/ssh", "#!/bin/sh\nfor a; do printf '%s\\n' \"$a\"; done > "+env.Home+"/args\nexec "+server+"\n", 0o755)
 	t.Setenv("PATH", env.Home+"/bin:"+os.Getenv("PATH"))
-	env.SSH = []string{"-p", "22", "-i", "/k,e\\y", "deploy@::1"}
+	env.SSH = []string{"-p", "22", "-i", "/k,e\\y", "-o", "UserKnownHostsFile=/a /b", "deploy@::1"}
 	env.Node = config.NewNode("web1", map[string]string{"bundle": far})
 	if err := os.Mkdir(env.Bundle, 0o755); err != nil {
 		t.Fatal(err)
@@ -58,9 +58,11 @@ func TestSSHFSMounts(t *testing.T) {
 	if data, err := os.ReadFile(env.Bundle + "/delivered.txt"); string(data) != "hello" {
 		t.Errorf("got %q, %v; want the far file", data, err)
 	}
-	if args, _ := os.ReadFile(env.Home + "/args"); !strings.Contains(string(args), "-p\n22\n-i\n/k,e\\y\n") {
+	if args, _ := os.ReadFile(env.Home + "/args"); !strings.Contains(string(args), "-p\n22\n-i\n/k,e\\y\n-o\nUserKnownHostsFile=/a\t/b\n") {
 		t.Errorf("ssh got\n%s", args)
 	}
+	do(t, env, MountSSHFS{}, OK, "already there, "+env.Bundle)
+	env.Node = config.NewNode("web1", map[string]string{"bundle": far + "/other"})
 	do(t, env, MountSSHFS{}, Blocked, "mounted on "+env.Bundle+" already")
 	if err := (MountSSHFS{}).Verify(t.Context(), env); err != nil {
 		t.Error(err)

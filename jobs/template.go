@@ -25,6 +25,8 @@ type Template struct {
 	Destination string
 	Mode        fs.FileMode       // 0: the existing file's, or 0644
 	Values      map[string]string // beside the node's attributes, and before them
+
+	host Host // for ByHand; "" is the node
 }
 
 const maxTemplate = 16 << 20
@@ -117,9 +119,14 @@ func (t Template) Secrets(n *config.Node) []string {
 	return names
 }
 
+func (t Template) on(h Host) Op {
+	t.host = h
+	return t
+}
+
 // ByHand says what to do: there is no shell line for it.
 func (t Template) ByHand(n *config.Node) []string {
-	src, dst := typedSource(n, t.Source), typed(n, t.Destination)
+	src, dst := typedSource(n, t.host, t.Source), typed(n, t.Destination)
 	lines := []string{"cp " + src + " " + dst, "${EDITOR:-vi} " + dst + "   # fill in what stands in {{ }}"}
 	if t.Mode != 0 {
 		lines = append(lines, fmt.Sprintf("chmod %04o %s", t.Mode, dst))
