@@ -29,8 +29,9 @@ func (e *LocalError) Unwrap() error { return e.Err }
 // rename. It gives the file's size. fs.ErrNotExist when it is not there.
 // progress may be nil. As for Deliver, a ctx that is done ends it soon.
 func Fetch(ctx context.Context, far Far, from, to string, progress func(done, total int64)) (int64, error) {
-	if info, err := os.Stat(to); err == nil && info.IsDir() {
-		return 0, &LocalError{fmt.Errorf("%s is a directory", to)}
+	// A rename would take the place of a device too: of /dev/null, for root.
+	if info, err := os.Stat(to); err == nil && !info.Mode().IsRegular() {
+		return 0, &LocalError{fmt.Errorf("%s is %s", to, kind(info.Mode()))}
 	}
 	out, err := renameio.NewPendingFile(to, renameio.WithTempDir(filepath.Dir(to)), renameio.WithPermissions(0o600))
 	if err != nil {

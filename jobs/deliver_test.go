@@ -177,6 +177,13 @@ func TestFetch(t *testing.T) {
 	here.want(Failed, "not a regular file", "fetch", "var", "log")
 	here.want(Failed, "not a regular file", "fetch", "fifo", "log")
 	here.want(Failed, "is a directory", "fetch", "var/log", here.Dir)
+	if err := syscall.Mkfifo(filepath.Join(here.Dir, "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	here.want(Failed, "is a FIFO", "fetch", "var/log", "fifo")
+	if err := os.Remove(filepath.Join(here.Dir, "fifo")); err != nil {
+		t.Errorf("the FIFO is gone: %v", err)
+	}
 	here.want(Failed, "var/gone", "fetch", "var/gone", "not/there")
 	if _, err := os.Stat(filepath.Join(here.Dir, "not")); err == nil {
 		t.Error("a fetch that failed left a directory")

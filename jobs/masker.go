@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"slices"
+	"strings"
 
 	"example.org/conc/config"
 )
@@ -15,9 +16,19 @@ type masker struct {
 	held    []byte
 }
 
+// shortLine is up to how many bytes a line of a secret is no secret by itself.
+const shortLine = 5
+
+// add has a secret masked, and the lines of one that has several: a program
+// indents, joins or quotes them.
 func (m *masker) add(secret string) {
 	if secret == "" || slices.Contains(m.secrets, secret) {
 		return
+	}
+	for _, line := range strings.FieldsFunc(secret, func(r rune) bool { return r == '\n' || r == '\r' }) {
+		if line = strings.TrimSpace(line); len(line) > shortLine && line != secret {
+			m.add(line)
+		}
 	}
 	m.secrets = append(m.secrets, secret)
 	slices.SortStableFunc(m.secrets, func(a, b string) int { return len(b) - len(a) })

@@ -283,3 +283,17 @@ func TestMaskerWhateverTheCuts(t *testing.T) {
 		}
 	}
 }
+
+func TestMaskerKnowsTheLinesOfASecret(t *testing.T) {
+	m := &masker{}
+	m.add("-----BEGIN KEY-----\r\nMIIEvQIBADAN\nabc\n-----END KEY-----\n")
+	for text, want := range map[string]string{
+		"-----BEGIN KEY-----\r\nMIIEvQIBADAN\nabc\n-----END KEY-----\n": "********",
+		"> MIIEvQIBADAN abc": "> ******** abc",
+		"abc":                "abc",
+	} {
+		if got := m.mask(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}

@@ -143,8 +143,8 @@ inside the bundle; a relative DESTINATION starts at deploy.ini's folder, and its
 directory is made. A file that is there is replaced.
 
 On the workstation only. FAILED: SOURCE is not there or not a file, DESTINATION
-is a directory or cannot be written. ERROR: it changed while it was read, or the
-connection was lost: the old file is whole.`,
+is a directory or a device, or cannot be written. ERROR: it changed while it was
+read, or the connection was lost: the old file is whole.`,
 		Example: "local fetch shop/var/migration.log logs/migration.log",
 		Parse: func(args []string) (Op, error) {
 			if err := want(args, "SOURCE DESTINATION", 2, 2); err != nil {
