@@ -95,7 +95,19 @@ func (d Deliver) ByHand(n *config.Node) []string {
 	if strings.HasPrefix(d.To, "/") || strings.HasPrefix(d.To, "~") {
 		to = strings.TrimPrefix(d.To, "~/")
 	}
-	return []string{fmt.Sprintf("scp -rp %s-- %s %s", scpPort(n), strings.Join(sources, " "), scpPath(n, to+"/"))}
+	line := fmt.Sprintf("scp -rp %s-- %s %s", scpPort(n), strings.Join(sources, " "), scpPath(n, to+"/"))
+	if d.To == "" || to == "~" {
+		return []string{line}
+	}
+	return []string{farLine(n, "mkdir", "-p", to), line}
+}
+
+// farLine is a command that a person at the workstation runs on the node, from
+// the home.
+func farLine(n *config.Node, words ...string) string {
+	port := strings.Replace(scpPort(n), "-P", "-p", 1)
+	host := strings.TrimSuffix(scpPath(n, ""), ":")
+	return "ssh " + port + host + " " + quote(quote(words...))
 }
 
 // Prepare looks at the sources.

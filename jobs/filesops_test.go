@@ -84,8 +84,12 @@ func TestFileOpsByHand(t *testing.T) {
 			"cp ~/shop-bundle/a.in a.conf", "${EDITOR:-vi} a.conf   # fill in what stands in {{ }}", "chmod 0600 a.conf",
 		}},
 		{[]string{"deliver", "dist/*.tar.gz", "-x"}, []string{"scp -rp -P 2222 -- dist/*.tar.gz ./-x deployer@192.0.2.11:shop-bundle/"}},
-		{[]string{"deliver", "a", "to=~/site"}, []string{"scp -rp -P 2222 -- a deployer@192.0.2.11:site/"}},
-		{[]string{"put", "a", "etc/a b"}, []string{"scp -p -P 2222 -- a 'deployer@192.0.2.11:etc/a b'"}},
+		{[]string{"deliver", "a", "to=~/site"}, []string{"ssh -p 2222 deployer@192.0.2.11 'mkdir -p site'", "scp -rp -P 2222 -- a deployer@192.0.2.11:site/"}},
+		{[]string{"put", "a", "~/b"}, []string{"scp -p -P 2222 -- a deployer@192.0.2.11:b"}},
+		{[]string{"put", "a", "etc/a b", "mode=0600"}, []string{
+			"ssh -p 2222 deployer@192.0.2.11 'mkdir -p etc'", "scp -p -P 2222 -- a 'deployer@192.0.2.11:etc/a b'",
+			`ssh -p 2222 deployer@192.0.2.11 'chmod 0600 '"'"'etc/a b'"'"''`,
+		}},
 		{[]string{"fetch", "bundle:log", "log"}, []string{"scp -p -P 2222 -- deployer@192.0.2.11:shop-bundle/log log"}},
 		{[]string{"keep", "rel/*", "3", "except=cur"}, []string{
 			"ls -ld cur rel/*", `printf '%s\n' rel/* | sort -V | head -n -3   # these may go: rm -rf`,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"syscall"
 
 	"example.org/conc/bundle"
 	"example.org/conc/config"
@@ -76,7 +77,11 @@ ERROR "lock lost" when it is gone or another run's: nothing is touched then.`,
 
 // Do closes it.
 func (CloseBundle) Do(_ context.Context, env *Env) error {
-	return bundle.Close(env.Bundle, env.Owner.Run)
+	err := bundle.Close(env.Bundle, env.Owner.Run)
+	if mounted, _ := isMounted(env.Bundle); mounted && errors.Is(err, syscall.EBUSY) {
+		return Blockedf("something is mounted on %s", env.Bundle).WithHint("unmount it first: unmount_sshfs, or by hand: fusermount -u %s", quote(env.Bundle))
+	}
+	return err
 }
 
 // Verify looks whether it is gone, or someone else's by now.

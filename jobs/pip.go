@@ -221,7 +221,7 @@ func (p PipInstall) ByHand(n *config.Node) []string {
 	python := typed(n, venvOf(n, p.Venv)+"/bin/python")
 	line := python + " -m " + quote(pipInstall...) + " --find-links " + typed(n, bundlePrefix)
 	if slices.ContainsFunc(p.Files, func(f string) bool { return filepath.Ext(f) != ".whl" }) {
-		line += " $(" + python + " -c 'import setuptools' && echo --no-build-isolation)"
+		line += " $(" + python + " -c 'import setuptools' 2>/dev/null && echo --no-build-isolation)"
 	}
 	for _, f := range p.Files {
 		line += " " + typedSource(n, p.host, f)

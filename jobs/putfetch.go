@@ -83,7 +83,16 @@ func (p Put) Place() Host { return Local }
 
 // ByHand gives the shell line, from deploy.ini's folder.
 func (p Put) ByHand(n *config.Node) []string {
-	return []string{fmt.Sprintf("scp -p %s-- %s %s", scpPort(n), typed(n, p.Source), scpPath(n, farTyped(n, p.Destination)))}
+	var lines []string
+	dest := farTyped(n, p.Destination)
+	if dir := path.Dir(dest); dir != "." && dir != n.Get("bundle") {
+		lines = append(lines, farLine(n, "mkdir", "-p", dir))
+	}
+	lines = append(lines, fmt.Sprintf("scp -p %s-- %s %s", scpPort(n), typed(n, p.Source), scpPath(n, dest)))
+	if p.Mode != 0 {
+		lines = append(lines, farLine(n, "chmod", fmt.Sprintf("%04o", p.Mode), dest))
+	}
+	return lines
 }
 
 // Prepare looks at the source.

@@ -166,7 +166,7 @@ func (s SetupInstall) ByHand(n *config.Node) []string {
 	if !strings.HasPrefix(python, "/") && !strings.HasPrefix(python, "~") {
 		inside = `"$OLDPWD"/` + python
 	}
-	return []string{"if " + python + " -c 'import pip, setuptools'; then " +
+	return []string{"if " + python + " -c 'import pip, setuptools' 2>/dev/null; then " +
 		python + " -m " + quote(pipInstall...) + " --no-deps --no-build-isolation " + tree + "; else " +
 		"(cd " + tree + " && " + inside + " " + quote(setupPy...) + "); fi   # one of distutils: without " + ownOption}
 }
