@@ -29,7 +29,8 @@ deploy.ini on the workstation. Standard input is empty.
 Its exit status decides: 0 is OK, whatever it printed; anything else, or death by
 a signal, is FAILED. A program that cannot be started is ERROR.
 
-It sees CONC_NODE, CONC_RUN, CONC_STEP and CONC_BUNDLE in its environment.`,
+It sees CONC_NODE, CONC_RUN, CONC_STEP and CONC_BUNDLE in its environment. PATH on
+the node is what ssh gives a command: what ~/.profile adds is not in it.`,
 		Example: "remote timeout=10m run venv/bin/shop-migrate --to %(version)s",
 		Parse:   func(args []string) (Op, error) { return Run{Args: args}, nil },
 	}

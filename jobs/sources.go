@@ -56,6 +56,9 @@ func (g *gathering) add(ctx context.Context, name string) error {
 // directory: the one would send what nobody meant, the other might never end.
 func stays(top, link string) error {
 	dest, err := filepath.EvalSymlinks(link)
+	if gone(err) {
+		return fmt.Errorf("%q: a link to something that is not there", link)
+	}
 	if err != nil {
 		return err
 	}
