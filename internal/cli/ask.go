@@ -113,9 +113,14 @@ func (p *program) hold(ctx context.Context) func(string) error {
 	}
 }
 
-// warn tells of something that does not stop the command.
+// warn tells, in a line of its own, of something that does not stop the command.
 func (p *program) warn(text string) {
 	defer p.pauseScreen()()
+	if p.asking.TryLock() {
+		p.asking.Unlock()
+	} else {
+		fmt.Fprintln(p.streams.Err) // a question is in this line
+	}
 	fmt.Fprintf(p.streams.Err, "%s: warning: %s\n", p.name(), ui.Line(text))
 }
 

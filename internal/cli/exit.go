@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"example.org/conc/bundle"
 	"example.org/conc/config"
@@ -152,6 +153,23 @@ func hintOf(err error) string {
 	return ""
 }
 
+// complain writes an error and its hint. On a terminal the error is broken between
+// words; a hint may have a line to be copied, so that its lines stay as they are.
+func (p *program) complain(message, hint string) {
+	w := p.streams.Err
+	lines := strings.Split(ui.Escape(message), "\n")
+	if ui.Terminal(w) {
+		lines = ui.Wrap(ui.Escape(message), ui.Width(w))
+	}
+	fmt.Fprintln(w, strings.Join(lines, "\n"))
+	if hint == "" {
+		return
+	}
+	for line := range strings.Lines(ui.Escape(hint)) {
+		fmt.Fprintf(w, "  %s\n", strings.TrimRight(line, "\n"))
+	}
+}
+
 // report tells the user of an error, once, and gives the exit code. With
 // --json, standard output ends with a run_end whatever happened.
 func (p *program) report(args []string, err error) int {
@@ -172,10 +190,7 @@ func (p *program) report(args []string, err error) int {
 			fmt.Fprintf(p.streams.Err, "%s: %s\n", p.name(), ui.Count(len(problems), "problem"))
 		}
 	default:
-		fmt.Fprintf(p.streams.Err, "%s: %s\n", p.name(), ui.Escape(err.Error()))
-		if hint := hintOf(err); hint != "" {
-			fmt.Fprintf(p.streams.Err, "  %s\n", ui.Escape(hint))
-		}
+		p.complain(p.name()+": "+err.Error(), hintOf(err))
 	}
 	if p.flags.json || slices.Contains(args, "--json") {
 		p.flags.json = true // an error in the flags may have come first

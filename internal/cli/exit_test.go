@@ -113,6 +113,14 @@ func TestPanicIsAnError(t *testing.T) {
 	}
 }
 
+func TestHintIsIndentedWhole(t *testing.T) {
+	p, _, errs := testProgram(t, App{})
+	p.complain("conc: a reason", "a word of advice:\nconc ops\x1b[2J")
+	if got, want := errs.String(), "conc: a reason\n  a word of advice:\n  conc ops\\x1b[2J\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 type panicWriter struct{}
 
 func (panicWriter) Write([]byte) (int, error) { panic("boom\x1b[2J") }

@@ -29,6 +29,9 @@ type trustedKey struct {
 	Record      string `json:"record,omitempty"` // file:line that it differs from
 }
 
+// ownKey is what a person types on the node's console to compare with.
+const ownKey = "ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub"
+
 func (p *program) trustCmd() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
@@ -38,7 +41,7 @@ func (p *program) trustCmd() *cobra.Command {
 them with your known_hosts. Those that are new are recorded once you say so.
 Compare the fingerprints first with what the node itself says, on its console:
 
-  ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub
+  ` + ownKey + `
 
 conc never trusts a key by itself. A key that has changed is never replaced,
 by any flag: find out why, then remove the old one by hand with ssh-keygen -R.
@@ -114,7 +117,7 @@ func (p *program) freshKeys(node string, t sshconn.Target, keys []sshconn.HostKe
 			return nil, &sshconn.Error{
 				Kind: sshconn.ChangedKey,
 				Err:  fmt.Errorf("%s: THE HOST KEY HAS CHANGED: it shows %s %s, which is not what is on record%s; nothing was recorded", node, k.Type, k.Fingerprint, at(k.Record)),
-				Hint: "someone may be reading along. If the node was made anew, and you compared the key there, remove the old one by hand:\n" + t.Forget(k) + "\nthen: " + p.name() + " " + quote(append(p.flags.again(), "trust", node)...),
+				Hint: "someone may be reading along. If the node was made anew, and you\ncompared the key there, remove the old one by hand:\n" + t.Forget(k) + "\nthen: " + p.name() + " " + quote(append(p.flags.again(), "trust", node)...),
 			}
 		case sshconn.Known:
 			known = true
@@ -155,6 +158,7 @@ func (p *program) agree(ctx context.Context, yes bool, node string, n int) error
 		return jobs.Blockedf("%s: %s must be confirmed, and there is nobody to ask; nothing was recorded", node, what).
 			WithHint("in a script that knows the node is the right one: %s", p.name()+" "+quote(append(p.flags.again(), "trust", node, "-y")...))
 	}
+	fmt.Fprintf(p.streams.Err, "Compare with what the node itself says, on its console:\n  %s\n\n", ownKey)
 	ok, err := p.confirm(ctx, fmt.Sprintf("Did you compare, and is %s to be trusted?", what))
 	if err != nil {
 		return err

@@ -123,7 +123,7 @@ func TestTrustAsksOnATerminal(t *testing.T) {
 			if code := p.main(context.Background(), []string{"-c", filepath.Join(o.dir, "deploy.ini"), "trust", "web1"}); code != want.code {
 				t.Errorf("got exit code %d, want %d\n%s%s", code, want.code, &out, &errs)
 			}
-			mustContain(t, errs.String(), "Did you compare")
+			mustContain(t, errs.String(), "Compare with what the node itself says", "\n  ssh-keygen -lf ", "\nDid you compare")
 			if _, err := os.Lstat(record); (err == nil) != want.recorded {
 				t.Errorf("got %v, want recorded: %v", err, want.recorded)
 			}

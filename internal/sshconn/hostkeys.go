@@ -183,8 +183,8 @@ func (k *hostKeys) verify(t Target, key ssh.PublicKey, home string) error {
 	var revoked *xknownhosts.RevokedError
 	switch {
 	case state == New:
-		line := xknownhosts.Line([]string{t.record()}, plainKey(key))
-		hint := fmt.Sprintf("compare it with the node's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub), then add this line to %s:\n%s", t.knownFiles(home)[0], line)
+		hint := fmt.Sprintf("compare it with the node's own (ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub),\nthen add this line to %s:\n%s",
+			t.knownFiles(home)[0], xknownhosts.Line([]string{t.record()}, plainKey(key)))
 		if t.Node != "" {
 			hint = fmt.Sprintf("compare and record it: conc trust %s\nor %s", t.Node, hint)
 		}
@@ -198,7 +198,7 @@ func (k *hostKeys) verify(t Target, key ssh.PublicKey, home string) error {
 	for _, w := range want {
 		have = append(have, fmt.Sprintf("%s at %s", show(w.Key), k.place(w)))
 	}
-	hint := "someone may be reading along. If the node was made anew, and you compared the key there, remove the old one by hand:\n" + forget(t, k.place(want[0]))
+	hint := "someone may be reading along. If the node was made anew, and you\ncompared the key there, remove the old one by hand:\n" + forget(t, k.place(want[0]))
 	if t.Node != "" {
 		hint += "\nthen: conc trust " + t.Node
 	}
