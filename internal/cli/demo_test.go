@@ -111,7 +111,7 @@ func TestDemoFails(t *testing.T) {
 			if code := n.types("demo", "--fail-at", name); code != 1 {
 				t.Errorf("got exit code %d, want 1\n%s", code, n.err.String())
 			}
-			n.saw("FAILED  demo1  stopped at step", missingFile+": No such file or directory", "the commands above")
+			n.saw("FAILED  demo1  stopped at step", missingFile+": No such file or directory", "The commands above")
 			if name == "check" {
 				n.saw("current -> releases/1.0", "site-bundle, is still there", "unlock demo1 --id")
 			}

@@ -60,9 +60,9 @@ func (s demoTeller) after(code int) error {
 	if s.options.keep != "" {
 		return nil
 	}
-	s.printf("This node is gone now, with all that was on it")
+	s.printf("The throwaway node is gone now, and so are the project and the log")
 	if code != exitOK {
-		s.printf(": the commands above were for one that stays")
+		s.printf(".\nThe commands above were for a node that stays")
 	}
 	demo := s.typed + " demo"
 	next := [][2]string{
@@ -81,12 +81,8 @@ func (s demoTeller) after(code int) error {
 
 // commands lists what to type, and what it is for.
 func (s demoTeller) commands(list [][2]string) {
-	width := 0
 	for _, l := range list {
-		width = max(width, len(l[0]))
-	}
-	for _, l := range list {
-		s.printf("  %-*s  # %s\n", width, l[0], l[1])
+		s.printf("  # %s\n  %s\n", l[1], l[0])
 	}
 }
 
@@ -104,14 +100,14 @@ func indented(entry string) string {
 // serving says what to type in another terminal.
 func (s demoTeller) serving() {
 	s.printf("\nThe node serves on until Ctrl-C. In another terminal:\n\n")
-	s.printf("  . %s\n", quote(s.project.path("env")))
 	s.commands([][2]string{
+		{". " + quote(s.project.path("env")), "be the operator of this node, in the project's directory"},
 		{s.name + " plan " + demoNode + " --by-hand", "what a deploy would do, as shell lines"},
 		{s.name + " deploy " + demoNode + " --set version=1.1", "the next release"},
 		{s.name + " deploy " + demoNode, "and back"},
 	})
 	if s.options.failAt != "" {
-		s.printf("\nFirst give the lock back, as said above, and mend step %s in\n%s.\n",
+		s.printf("\nBefore that, mend step %s in\n%s,\nand type the unlock line above, if there is one.\n",
 			ui.Line(s.options.failAt), ui.Line(s.project.path("deploy.ini")))
 	}
 }
