@@ -98,6 +98,7 @@ func TestDeliverRefuses(t *testing.T) {
 	here.write(at("loop/sub/x"), "x")
 	here.link("sub", at("loop/l"))
 	here.write(at("way"), "x")
+	here.link("nowhere", at("dangling/x"))
 	if err := errors.Join(syscall.Mkfifo(at("fifo"), 0o600), os.Mkdir(at("empty"), 0o755), os.Mkdir(node.abs("shop-bundle/way"), 0o755)); err != nil {
 		t.Fatal(err)
 	}
@@ -112,6 +113,7 @@ func TestDeliverRefuses(t *testing.T) {
 		{Errored, "would both become same", []string{"a/same", "b/same"}},
 		{Errored, "leads out of", []string{"tree"}},
 		{Errored, "a link to", []string{"loop"}},
+		{Errored, "a link to something that is not there", []string{"dangling"}},
 		{Blocked, "*.whl matches no file", []string{"*.whl"}},
 		{Blocked, "no files in there", []string{"empty"}},
 	} {
