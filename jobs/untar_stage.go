@@ -92,7 +92,7 @@ func (s *stage) parents(dir string) error {
 // the tree did not get to its place.
 func (s *stage) close() {
 	if s.root != nil {
-		s.root.Close()
+		_ = s.root.Close()
 	}
 	if s.dir != "" {
 		_ = os.RemoveAll(s.dir)
