@@ -70,6 +70,25 @@ func TestNoStatusLineBesideAPipe(t *testing.T) {
 	}
 }
 
+// A long name leaves room for the status word.
+func TestTableOfNodesInANarrowTerminal(t *testing.T) {
+	got := settled(t, onTerminal(t, 40, Options{Quiet: true}, func(s *script, _ *Screen) {
+		s.nodes = []string{"web1", "a-very-long-name-with-its-datacentre.example.org"}
+		s.begin()
+		s.step(1, jobs.Result{Status: jobs.Failed, Took: time.Second, Message: "exit 1"})
+		s.end(1)
+	}))
+	for _, want := range []string{
+		"\nNODE        STATUS       STEP  TIME  NO…\n",
+		"\nweb1        FAILED       1/5   1.0s  ex…\n",
+		"\na-very-lo…  not started\n",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got %q, want %q in it", got, want)
+		}
+	}
+}
+
 // settled gives what stays on a terminal: what was erased is gone.
 func settled(t *testing.T, sent string) string {
 	t.Helper()

@@ -279,6 +279,9 @@ func (t *text) runEnd(e runner.Event) {
 	}
 }
 
+// besideName is the room for a status, a step and a time beside a node's name.
+const besideName = 30
+
 // fleet is the table of several nodes.
 func (t *text) fleet() {
 	rows := [][]string{{"NODE", "STATUS", "STEP", "TIME", "NOTE"}}
@@ -296,7 +299,8 @@ func (t *text) fleet() {
 			bad, open = true, open || o.Open || o.Held != nil
 			again = append(again, name)
 		}
-		row := []string{name, statusName(o.Status), t.at[name], "", t.noteOf(o)}
+		// However long the name, the status is seen.
+		row := []string{fit(Line(name), max(t.width()-besideName, nameMin)), statusName(o.Status), t.at[name], "", t.noteOf(o)}
 		if o.Status != "" {
 			row[3] = took(o.Took)
 		}
