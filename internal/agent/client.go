@@ -173,6 +173,9 @@ func (c *Client) ended(err error) error {
 	if last := c.stderr.text(); last != "" {
 		text += ": " + last
 	}
+	if exitStatus(c.exit) < 0 { // the transport's own reason: the agent may live
+		return &exitError{text: fmt.Sprintf("the agent on %s is out of reach: %s", c.node.name, text), err: c.exit}
+	}
 	if c.exit != nil {
 		return &exitError{text: fmt.Sprintf("the agent on %s ended: %s", c.node.name, text), err: c.exit}
 	}
