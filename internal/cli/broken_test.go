@@ -94,6 +94,9 @@ func TestLeftOverLocalBundle(t *testing.T) {
 	if o.bundle() {
 		t.Fatal("the node's lock was taken by a deploy that could not go on")
 	}
+	if !strings.Contains(r.out, "on this workstation") {
+		t.Errorf("the screen does not say which bundle is in the way:\n%s", r)
+	}
 	_, id, ok := strings.Cut(r.out, "unlock web1 --id ")
 	if !ok {
 		t.Fatalf("the screen does not say how to unlock:\n%s", r)

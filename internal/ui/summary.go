@@ -40,6 +40,9 @@ func (t *text) nodeEnd(e runner.Event) {
 	}
 	t.printf("%s  %s  %s\n", t.paint(o.Status, string(o.Status)), Line(e.Node), t.headline(e))
 	if o.Held != nil {
+		if t.heldHere(e) {
+			t.row("bundle", t.tilde(o.Held.Dir)+", on this workstation")
+		}
 		t.holder(o.Held)
 	} else {
 		t.reason(e)
