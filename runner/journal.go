@@ -21,31 +21,24 @@ import (
 // writes, and the newest that it reads.
 const JournalVersion = 1
 
-// Record is one line of a journal. A begin is on disk before its op starts, an
-// end before its status is told to anyone; a begin without an end is a step in
-// doubt. No secret is ever in one.
-type Record struct {
-	V      int          `json:"v"`
-	Type   string       `json:"type"` // "plan", "begin" or "end"
-	Time   time.Time    `json:"ts"`
-	Run    string       `json:"run,omitempty"`    // plan
-	Digest string       `json:"digest,omitempty"` // plan
-	Step   int          `json:"step,omitempty"`
-	Name   string       `json:"name,omitempty"`
-	Result *jobs.Result `json:"result,omitempty"` // end
+// line is a record as it is written.
+type line struct {
+	V int `json:"v"`
+	jobs.Record
 }
 
 // Journal is a run's journal on one host, open for writing. It is safe for
 // concurrent use.
 type Journal struct {
-	mu sync.Mutex
-	f  *os.File
+	mu    sync.Mutex
+	f     *os.File
+	whole int64 // bytes of it that are whole lines
 }
 
-// CreateJournal makes the journal of a run, or goes on with the one that is
-// there after cutting a torn last line off. Its folder is made 0700, the file
-// 0600.
-func CreateJournal(path, run, digest string) (*Journal, error) {
+// OpenJournal makes the journal of a run, or goes on with the one that is there,
+// after cutting a torn last line off. Its folder is made 0700, the file 0600.
+// Damage anywhere else is an error: what cannot be read is not written on.
+func OpenJournal(path string) (*Journal, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
@@ -57,61 +50,54 @@ func CreateJournal(path, run, digest string) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{f: f}
-	if err := j.start(whole, Record{Type: "plan", Run: run, Digest: digest}); err != nil {
+	j := &Journal{f: f, whole: whole}
+	if err := errors.Join(f.Truncate(whole), syncDir(filepath.Dir(path))); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return j, nil
 }
 
-func (j *Journal) start(whole int64, plan Record) error {
-	if err := j.f.Truncate(whole); err != nil {
-		return err
+// Record adds records, which are on disk when it returns. One without a time
+// gets the present one. The output of a step has a file of its own, and is left
+// out.
+func (j *Journal) Record(records ...jobs.Record) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var all []byte
+	for _, r := range records {
+		if r.Time.IsZero() {
+			r.Time = time.Now().UTC()
+		}
+		if r.Result != nil {
+			brief := *r.Result
+			brief.Tail = nil
+			r.Result = &brief
+		}
+		text, err := seal(r)
+		if err != nil {
+			return err
+		}
+		all = append(all, text...)
 	}
-	if _, err := j.f.Seek(whole, io.SeekStart); err != nil {
-		return err
+	if _, err := j.f.WriteAt(all, j.whole); err != nil {
+		// What a full disk has taken of it must not stand before what comes next.
+		return errors.Join(err, j.f.Truncate(j.whole))
 	}
-	if err := j.write(plan); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(j.f.Name()))
-}
-
-// Begin records that a step is about to run; it is on disk when Begin returns.
-func (j *Journal) Begin(step int, name string) error {
-	return j.write(Record{Type: "begin", Step: step, Name: name})
-}
-
-// End records how a step ended; it is on disk when End returns.
-func (j *Journal) End(r jobs.Result) error {
-	r.Tail = nil // the output has a file of its own
-	return j.write(Record{Type: "end", Step: r.Step, Result: &r})
+	j.whole += int64(len(all))
+	return j.f.Sync()
 }
 
 // Close closes the file; what was recorded is on disk already.
 func (j *Journal) Close() error { return j.f.Close() }
 
-func (j *Journal) write(rec Record) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	rec.V = JournalVersion
-	rec.Time = time.Now().UTC()
-	line, err := seal(rec)
-	if err != nil {
-		return err
-	}
-	if _, err := j.f.Write(line); err != nil {
-		return err
-	}
-	return j.f.Sync()
-}
-
 // crcField parts a line's record from its checksum, which covers all before it.
 const crcField = `,"crc":"`
 
 // seal encodes a record as a line that ends with a CRC-32 of what is before it.
-func seal(rec Record) ([]byte, error) {
-	b, err := json.Marshal(rec)
+func seal(r jobs.Record) ([]byte, error) { return sealAs(JournalVersion, r) }
+
+func sealAs(version int, r jobs.Record) ([]byte, error) {
+	b, err := json.Marshal(line{V: version, Record: r})
 	if err != nil {
 		return nil, err
 	}
@@ -120,30 +106,30 @@ func seal(rec Record) ([]byte, error) {
 }
 
 // unseal checks and decodes a line without its newline.
-func unseal(line []byte) (Record, error) {
-	var rec Record
-	i := bytes.LastIndex(line, []byte(crcField))
-	if i < 0 || string(line[i:]) != fmt.Sprintf("%s%08x\"}", crcField, crc32.ChecksumIEEE(line[:i])) {
-		return rec, errors.New("the checksum does not match")
+func unseal(text []byte) (jobs.Record, error) {
+	var l line
+	i := bytes.LastIndex(text, []byte(crcField))
+	if i < 0 || string(text[i:]) != fmt.Sprintf("%s%08x\"}", crcField, crc32.ChecksumIEEE(text[:i])) {
+		return l.Record, errors.New("the checksum does not match")
 	}
-	if err := json.Unmarshal(line, &rec); err != nil {
-		return rec, err
+	if err := json.Unmarshal(text, &l); err != nil {
+		return l.Record, err
 	}
-	if rec.V > JournalVersion {
-		return rec, fmt.Errorf("format %d was written by a newer conc; this one reads up to %d", rec.V, JournalVersion)
+	if l.V > JournalVersion {
+		return l.Record, fmt.Errorf("format %d was written by a newer conc; this one reads up to %d", l.V, JournalVersion)
 	}
-	return rec, nil
+	return l.Record, nil
 }
 
 // ReadJournal gives a journal's records. torn tells that the last line was cut
 // short, as a crash leaves it, and dropped; damage anywhere else is an error
 // that names the line.
-func ReadJournal(path string) (records []Record, torn bool, err error) {
+func ReadJournal(path string) (records []jobs.Record, torn bool, err error) {
 	records, _, torn, err = readJournal(path)
 	return records, torn, err
 }
 
-func readJournal(path string) (records []Record, whole int64, torn bool, err error) {
+func readJournal(path string) (records []jobs.Record, whole int64, torn bool, err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, 0, false, err

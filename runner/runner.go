@@ -20,14 +20,14 @@ type Remote interface {
 	Cancel() error // Stop, and end the running step
 	// Held tells who holds the node's bundle: nil when it is free.
 	Held(ctx context.Context) (*bundle.HeldError, error)
-	Err() error // why the link is gone; nil while it is up
+	Record(r jobs.Record) // of a local step, for the node's journal; not waited for
+	Err() error           // why the link is gone; nil while it is up
 	Close() error
 }
 
 // Recorder keeps a journal of steps; *Journal is one.
 type Recorder interface {
-	Begin(step int, name string) error
-	End(r jobs.Result) error
+	Record(records ...jobs.Record) error // on disk when it returns
 	Close() error
 }
 
@@ -46,6 +46,10 @@ type Runner struct {
 	Interrupt *Interrupt    // nil: nobody interrupts
 	Journal   Recorder      // of the local steps; nil: none is kept
 	LockWait  time.Duration // how long to wait for a bundle that is held
+
+	// Of a run that is gone on with; Connect may set them.
+	Opened []jobs.Host   // where its bundle is open
+	Before []jobs.Record // what is to be recorded before the first step
 
 	remote   Remote
 	outcome  Outcome
@@ -104,6 +108,14 @@ func (r *Runner) begin(ctx context.Context) error {
 	}
 	if err := r.connect(ctx); err != nil {
 		return err
+	}
+	for _, h := range r.Opened {
+		r.open[h] = true
+	}
+	for _, rec := range r.Before {
+		if err := r.record(rec); err != nil {
+			return fmt.Errorf("the journal cannot be written: %w", err)
+		}
 	}
 	if here == nil {
 		return nil

@@ -205,11 +205,9 @@ func (r *Runner) local(ctx context.Context, s jobs.Step) {
 			return
 		}
 	}
-	if r.Journal != nil {
-		if err := r.Journal.Begin(s.N, s.Name); err != nil {
-			r.end(jobs.Result{Step: s.N, Status: jobs.Errored, Message: "the journal cannot be written: " + err.Error()})
-			return
-		}
+	if err := r.record(jobs.Record{Type: jobs.RecordBegin, Step: s.N, Name: s.Name}); err != nil {
+		r.end(jobs.Result{Step: s.N, Status: jobs.Errored, Message: "not started, because the journal cannot be written: " + err.Error()})
+		return
 	}
 	env := r.Env
 	env.Step = s.N
@@ -227,13 +225,24 @@ func (r *Runner) local(ctx context.Context, s jobs.Step) {
 		res.Status = jobs.Errored
 		res.Message += " (" + err.Error() + ")"
 	}
-	if r.Journal != nil {
-		if err := r.Journal.End(res); err != nil && res.Status == jobs.OK {
-			res.Status = jobs.Errored
-			res.Message = "done, but the journal cannot be written: " + err.Error()
-		}
+	if err := r.record(jobs.Record{Type: jobs.RecordEnd, Step: s.N, Name: s.Name, Result: &res}); err != nil && res.Status == jobs.OK {
+		res.Status = jobs.Errored
+		res.Message = "done, but the journal cannot be written: " + err.Error()
 	}
 	r.end(res)
+}
+
+// record writes to the workstation's journal, and sends the same along to the
+// node, whose journal then has the whole run for whoever goes on with it.
+func (r *Runner) record(rec jobs.Record) error {
+	rec.Time = time.Now().UTC()
+	if r.Journal != nil {
+		if err := r.Journal.Record(rec); err != nil {
+			return err
+		}
+	}
+	r.remote.Record(rec)
+	return nil
 }
 
 // outputFunc is an io.Writer made of a function.

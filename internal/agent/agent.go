@@ -28,12 +28,17 @@ type Program struct {
 	Version string
 }
 
-// Recorder keeps the node's journal; runner.Journal is one. Begin must be on
-// disk when it returns.
+// Recorder is a run's journal, open for writing. It is safe for concurrent use.
 type Recorder interface {
-	Begin(step int, name string) error
-	End(r jobs.Result) error
+	Record(records ...jobs.Record) error // on disk when it returns
 	Close() error
+}
+
+// Journals keeps the journals of runs, in files.
+type Journals interface {
+	Open(path string) (Recorder, error)
+	// Read gives the records of one; torn tells that its last line was cut short.
+	Read(path string) (records []jobs.Record, torn bool, err error)
 }
 
 // Transport is a connection to a node; sshconn.Conn is made into one by the
@@ -61,6 +66,7 @@ type Options struct {
 	Node       *config.Node
 	Plan       *jobs.Plan // nil: no steps will be run (unlock, status)
 	Owner      bundle.Owner
+	Record     *jobs.PlanRecord // what the node's journal says of this part of the run; Steps are filled in
 	Secret     func(name string) (string, error)
 	Timeout    time.Duration           // for the start, upload not counted; 0 is 20 s
 	Uploading  func(done, total int64) // progress of the agent's own upload; may be nil

@@ -121,3 +121,32 @@ func (c *Client) Lacking(ctx context.Context, m bundle.Manifest) ([]bundle.Want,
 func (c *Client) Settle(ctx context.Context, m bundle.Manifest, sent []bundle.Want) error {
 	return c.do(ctx, callSettle, deliverParams{Manifest: m, Sent: sent}, nil)
 }
+
+// Adopt takes on the interrupted run that the agent was configured with, in its
+// owner's name. It is refused, as *jobs.Error BLOCKED, while another agent of
+// that run lives, and when the bundle is not that run's.
+func (c *Client) Adopt(ctx context.Context) error {
+	return c.do(ctx, callAdopt, struct{}{}, nil)
+}
+
+// Journal reads what the node has recorded of a run: nothing, when it knows no
+// such run. torn tells that the last record was cut short, and left out.
+func (c *Client) Journal(ctx context.Context, run string) (records []jobs.Record, torn bool, err error) {
+	var res journalResult
+	err = c.do(ctx, callJournal, journalParams{run}, &res)
+	return res.Records, res.Torn, err
+}
+
+// Mark adds a mark to the journal of the run that holds the node. It is
+// refused, as *jobs.Error BLOCKED, while that run's agent lives.
+func (c *Client) Mark(ctx context.Context, run string, r jobs.Record) error {
+	return c.do(ctx, callMark, markParams{run, r}, nil)
+}
+
+// Record sends a record of a local step along to the node's journal. It does
+// not wait, and tells nothing: the workstation has a journal of its own.
+func (c *Client) Record(r jobs.Record) {
+	if f, err := pack(kindRecord, 0, r); err == nil {
+		c.out.push(f)
+	}
+}

@@ -22,6 +22,7 @@ const (
 	kindProgress                 // to the client: progressBody
 	kindEnd                      // to the client: endBody
 	kindRan                      // to the client: the stretch is over
+	kindRecord                   // to the agent: jobs.Record of a local step, not answered
 	kindStop                     // to the agent: start no further step, now or later
 	kindCancel                   // to the agent: STOP, and end the running step
 	kindCall                     // to the agent: callBody, in parts

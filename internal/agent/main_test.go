@@ -24,7 +24,7 @@ import (
 // The test binary is the agent when it is started as one.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 2 && os.Args[1] == "agent" {
-		s := &Server{Program: program(), Home: os.Getenv("HOME"), Record: record}
+		s := &Server{Program: program(), Home: os.Getenv("HOME"), Journals: journals{}}
 		if err := s.Serve(context.Background(), os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -136,20 +136,31 @@ func planOf(t *testing.T, values map[string]string, specs ...jobs.Spec) (*config
 // journal is a Recorder that writes a line for each record.
 type journal struct{ f *os.File }
 
-func record(path, _ string) (Recorder, error) {
+type journals struct{}
+
+func (journals) Open(path string) (Recorder, error) {
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	return journal{f}, err
 }
 
-func (j journal) Begin(step int, _ string) error {
-	_, err := fmt.Fprintf(j.f, "begin %d\n", step)
-	return err
+func (journals) Read(path string) ([]jobs.Record, bool, error) {
+	_, err := os.Stat(path)
+	return nil, false, err
 }
 
-func (j journal) End(r jobs.Result) error {
-	_, err := fmt.Fprintf(j.f, "end %d %s\n", r.Step, r.Status)
-	return err
+func (j journal) Record(records ...jobs.Record) error {
+	for _, r := range records {
+		text := fmt.Sprintf("%s %d", r.Type, r.Step)
+		if r.Result != nil {
+			text += " " + string(r.Result.Status)
+		}
+		if _, err := fmt.Fprintln(j.f, text); err != nil {
+			return err
+		}
+	}
+	return nil
 }
+
 func (j journal) Close() error { return j.f.Close() }
 
 func readJournal(home, run string) string {
@@ -217,7 +228,7 @@ type pipes struct {
 }
 
 func newPipes(t *testing.T) *pipes {
-	return &pipes{server: &Server{Program: program(), Home: t.TempDir(), Record: record}, served: make(chan error, 1)}
+	return &pipes{server: &Server{Program: program(), Home: t.TempDir(), Journals: journals{}}, served: make(chan error, 1)}
 }
 
 func (p *pipes) Start(ctx context.Context, command string) (Proc, error) {

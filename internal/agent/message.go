@@ -36,6 +36,7 @@ type configBody struct {
 	List   string            `json:"list,omitempty"`
 	Specs  []jobs.Spec       `json:"specs,omitempty"`  // empty: no steps will be run
 	Digest string            `json:"digest,omitempty"` // of the plan, to compare
+	Record *jobs.PlanRecord  `json:"record,omitempty"` // without its steps, which are the specs
 }
 
 type runBody struct {
@@ -58,6 +59,9 @@ type endBody struct {
 // The methods of a callBody.
 const (
 	callHeld    = "held"
+	callAdopt   = "adopt"
+	callJournal = "journal"
+	callMark    = "mark"
 	callUnlock  = "unlock"
 	callLacking = "lacking"
 	callSettle  = "settle"
@@ -67,6 +71,20 @@ type callBody struct {
 	ID     uint32          `json:"id"`
 	Method string          `json:"method"`
 	Params json.RawMessage `json:"params,omitempty"`
+}
+
+type journalParams struct {
+	Run string `json:"run"`
+}
+
+type journalResult struct {
+	Records []jobs.Record `json:"records"`
+	Torn    bool          `json:"torn,omitempty"`
+}
+
+type markParams struct {
+	Run    string      `json:"run"`
+	Record jobs.Record `json:"record"`
 }
 
 type unlockParams struct {

@@ -23,7 +23,8 @@ type runState struct {
 	fresh   bool // the directory was made by this session
 	worked  bool // something was done that is worth remembering
 	journal Recorder
-	release func() // of the liveness lock
+	pending []jobs.Record // of local steps, from before the run was known here
+	release func()        // of the liveness lock
 }
 
 // open makes the run known on this node, once: its directory, its liveness, its
@@ -52,16 +53,70 @@ func (se *session) open() error {
 	if err != nil {
 		return jobs.Errorf("the node's own records cannot be kept: %w", err)
 	}
-	if se.Record != nil {
-		j, err := se.Record(filepath.Join(dir, "journal"), se.owner.Run)
-		if err != nil {
-			release()
-			return jobs.Errorf("the node's journal cannot be opened: %w", err)
-		}
-		se.run.journal = j
+	journal, err := se.openJournal(dir)
+	if err != nil {
+		release()
+		return jobs.Errorf("the node's journal cannot be written: %w", err)
 	}
+	se.mu.Lock()
+	defer se.mu.Unlock()
+	se.run.journal, se.run.pending = journal, nil
 	se.run.opened, se.run.fresh, se.run.release = true, fresh, release
 	se.prune()
+	return nil
+}
+
+// openJournal opens the run's journal, and records what set out and what was
+// done before on the workstation.
+func (se *session) openJournal(dir string) (Recorder, error) {
+	if se.Journals == nil {
+		return nil, nil
+	}
+	j, err := se.Journals.Open(filepath.Join(dir, "journal"))
+	if err != nil {
+		return nil, err
+	}
+	var first []jobs.Record
+	if se.setOut != nil {
+		first = append(first, jobs.Record{Type: jobs.RecordPlan, Plan: se.setOut})
+	}
+	se.mu.Lock()
+	first = append(first, se.run.pending...)
+	se.mu.Unlock()
+	if len(first) == 0 {
+		return j, nil
+	}
+	if err := j.Record(first...); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	return j, nil
+}
+
+// maxPending bounds what is kept of local steps until the first remote one.
+const maxPending = 2 * maxSteps
+
+// record takes what the workstation tells of its own steps. It is not answered:
+// the workstation has a journal of its own, and does not wait.
+func (se *session) record(r jobs.Record) error {
+	if r.Type != jobs.RecordBegin && r.Type != jobs.RecordEnd && r.Type != jobs.RecordMark && r.Type != jobs.RecordHand {
+		return badFrame("a record of type %.20q", r.Type)
+	}
+	se.mu.Lock()
+	j := se.run.journal
+	if !se.run.opened {
+		if len(se.run.pending) >= maxPending {
+			se.mu.Unlock()
+			return badFrame("more than %d records", maxPending)
+		}
+		se.run.pending = append(se.run.pending, r)
+	}
+	se.mu.Unlock()
+	if j == nil {
+		return nil
+	}
+	if err := j.Record(r); err != nil {
+		se.Log.Warn().Err(err).Msg("a local step could not be recorded")
+	}
 	return nil
 }
 

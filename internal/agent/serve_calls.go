@@ -57,6 +57,20 @@ func (se *session) answer(c callBody) (any, error) {
 	switch c.Method {
 	case callHeld:
 		return se.holder()
+	case callAdopt:
+		return nil, se.adopt()
+	case callJournal:
+		var p journalParams
+		if err := json.Unmarshal(c.Params, &p); err != nil {
+			return nil, err
+		}
+		return se.journal(p.Run)
+	case callMark:
+		var p markParams
+		if err := json.Unmarshal(c.Params, &p); err != nil {
+			return nil, err
+		}
+		return nil, se.mark(p)
 	case callUnlock:
 		var p unlockParams
 		if err := json.Unmarshal(c.Params, &p); err != nil {
@@ -121,6 +135,11 @@ func (se *session) aside(run string) (string, error) {
 	to, err := bundle.SetAside(se.bundle, run)
 	if err != nil {
 		return "", jobs.Errorf("%w", err)
+	}
+	if run != "" && se.Journals != nil {
+		if err := se.append(run, jobs.Record{Type: jobs.RecordUnlock}); err != nil {
+			se.Log.Warn().Err(err).Msg("it could not be recorded that the run was given up")
+		}
 	}
 	return to, nil
 }

@@ -22,11 +22,10 @@ import (
 
 // Server is the agent. Its zero value needs Program and Home.
 type Server struct {
-	Program Program
-	Home    string
-	Log     zerolog.Logger
-	// Record opens the journal of a run at ~/.conc/runs/<run>/journal; nil: none is kept.
-	Record func(path string, run string) (Recorder, error)
+	Program  Program
+	Home     string
+	Log      zerolog.Logger
+	Journals Journals // of the runs, as ~/.conc/runs/<run>/journal; nil: none is kept
 
 	pulse pulse // for tests
 }
@@ -119,6 +118,7 @@ type session struct {
 	calls   assembler
 
 	owner   bundle.Owner
+	setOut  *jobs.PlanRecord // nil: nothing is recorded of the plan
 	node    *config.Node
 	bundle  string // absolute; "" when the node has none
 	plan    *jobs.Plan
@@ -289,6 +289,12 @@ func (se *session) handle(f frame) error {
 			se.cancel()
 		}
 		return nil
+	case kindRecord:
+		var r jobs.Record
+		if err := f.unpack(&r); err != nil {
+			return err
+		}
+		return se.record(r)
 	case kindCall:
 		msg, whole, err := se.calls.add(f)
 		if err != nil || !whole {
@@ -344,7 +350,10 @@ func (se *session) configure(f frame) error {
 		}
 		se.plan = plan
 	}
-	se.node, se.owner = node, c.Owner
+	se.node, se.owner, se.setOut = node, c.Owner, c.Record
+	if se.setOut != nil {
+		se.setOut.Steps = c.Specs
+	}
 	se.out.push(frame{kind: kindReady})
 	return nil
 }

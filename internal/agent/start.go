@@ -87,7 +87,7 @@ func (l *launch) prepare() error {
 		if len(p.Steps) > maxSteps {
 			return fmt.Errorf("%d steps are over the limit of %d", len(p.Steps), maxSteps)
 		}
-		c.List, c.Specs, c.Digest = p.List, p.Specs(), p.Digest
+		c.List, c.Specs, c.Digest, c.Record = p.List, p.Specs(), p.Digest, l.Record
 		if names := p.UsesSecrets(jobs.Remote, 1, len(p.Steps)); len(names) > 0 {
 			values := make(map[string]string, len(names))
 			for _, name := range names {

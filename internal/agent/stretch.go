@@ -99,7 +99,7 @@ func (se *session) step(ctx context.Context, s jobs.Step) jobs.Result {
 		return outcome(err)
 	}
 	if se.run.journal != nil {
-		if err := se.run.journal.Begin(s.N, s.Name); err != nil {
+		if err := se.run.journal.Record(jobs.Record{Type: jobs.RecordBegin, Step: s.N, Name: s.Name}); err != nil {
 			return outcome(jobs.Errorf("not started, because the node's journal cannot be written: %w", err))
 		}
 	}
@@ -119,7 +119,7 @@ func (se *session) step(ctx context.Context, s jobs.Step) jobs.Result {
 		r.Owner = se.describeHolder(r.Owner)
 	}
 	if se.run.journal != nil {
-		if err := se.run.journal.End(r); err != nil && r.Status == jobs.OK {
+		if err := se.run.journal.Record(jobs.Record{Type: jobs.RecordEnd, Step: s.N, Name: s.Name, Result: &r}); err != nil && r.Status == jobs.OK {
 			r.Status, r.Message = jobs.Errored, "done, but the node's journal cannot be written: "+err.Error()
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"example.org/conc/internal/agent"
+	"example.org/conc/jobs"
 	"example.org/conc/runner"
 )
 
@@ -20,12 +21,10 @@ func (p *program) agentCmd() *cobra.Command {
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			server := &agent.Server{
-				Program: p.agentProgram(),
-				Home:    p.env.Home,
-				Log:     zerolog.Nop(),
-				Record: func(path, run string) (agent.Recorder, error) {
-					return runner.CreateJournal(path, run, "")
-				},
+				Program:  p.agentProgram(),
+				Home:     p.env.Home,
+				Log:      zerolog.Nop(),
+				Journals: journals{},
 			}
 			return server.Serve(cmd.Context(), p.streams.In, p.streams.Out)
 		},
@@ -36,3 +35,10 @@ func (p *program) agentCmd() *cobra.Command {
 func (p *program) runDir(run string) string {
 	return filepath.Join(p.env.StateDir, "runs", run)
 }
+
+// journals lends the runner's journals to the agent, which does not know them.
+type journals struct{}
+
+func (journals) Open(path string) (agent.Recorder, error) { return runner.OpenJournal(path) }
+
+func (journals) Read(path string) ([]jobs.Record, bool, error) { return runner.ReadJournal(path) }

@@ -69,7 +69,7 @@ func TestStepThatMayHaveBegunIsInDoubt(t *testing.T) {
 	done := make(chan ran)
 	go func() { done <- o.run("deploy", "web1", "--json") }()
 	eventually(t, "the local step runs", func() bool { return is(mark, "started") })
-	p.CutAfter(1)
+	p.CutAfterDown(1)
 	put(t, mark, "go")
 	r := <-done
 	work := stepOf(t, r, 2)

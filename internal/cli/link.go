@@ -36,6 +36,11 @@ func (p *program) connect(ctx context.Context, t sshconn.Target, node *config.No
 	if err != nil {
 		return nil, err
 	}
+	return p.start(ctx, conn, node, o)
+}
+
+// start starts the agent over a connection, which it closes when it cannot.
+func (p *program) start(ctx context.Context, conn *sshconn.Conn, node *config.Node, o agent.Options) (*link, error) {
 	o.Program = p.agentProgram()
 	o.Node = node
 	o.Executable = p.env.Executable

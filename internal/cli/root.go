@@ -123,6 +123,9 @@ func (p *program) commands() []commandGroup {
 		}},
 		{"Change", []*cobra.Command{
 			p.deployCmd(),
+			p.stepCmd(),
+			p.statusCmd(),
+			p.markCmd(),
 			p.unlockCmd(),
 		}},
 		{groupProgram, []*cobra.Command{

@@ -1,0 +1,76 @@
+package agent
+
+import (
+	"errors"
+	"io/fs"
+	"path/filepath"
+
+	"example.org/conc/bundle"
+	"example.org/conc/jobs"
+)
+
+// adopt takes the run on whose bundle is open: from here on its agent is this
+// one. Of two that try at the same moment, one is BLOCKED.
+func (se *session) adopt() error {
+	if se.plan == nil {
+		return badFrame("an adoption without a plan")
+	}
+	if err := bundle.Check(se.bundle, se.owner.Run); err != nil {
+		return jobs.Blockedf("no interrupted run on this node: %s is not run %s's", se.bundle, bundle.Short(se.owner.Run))
+	}
+	se.held.Store(true)
+	return se.open()
+}
+
+// journal reads the records of a run.
+func (se *session) journal(run string) (journalResult, error) {
+	var res journalResult
+	if !bundle.ValidRun(run) {
+		return res, badFrame("not a run's id: %.40q", run)
+	}
+	if se.Journals == nil {
+		return res, nil
+	}
+	var err error
+	res.Records, res.Torn, err = se.Journals.Read(filepath.Join(bundle.RunDir(se.Home, run), "journal"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return journalResult{}, nil
+	}
+	if err != nil {
+		return res, jobs.Errorf("the node's journal cannot be read: %w", err)
+	}
+	return res, nil
+}
+
+// mark adds a person's word to the journal of the run that holds the node.
+func (se *session) mark(p markParams) error {
+	if p.Record.Type != jobs.RecordMark || se.Journals == nil {
+		return badFrame("a mark of type %.20q", p.Record.Type)
+	}
+	h, err := se.holder()
+	switch {
+	case err != nil:
+		return err
+	case h == nil, h.Owner == nil, h.Owner.Run != p.Run:
+		return jobs.Blockedf("the node is no longer held by run %s", bundle.Short(p.Run))
+	}
+	return se.append(p.Run, p.Record)
+}
+
+// append records something of a run that no agent is at work on.
+func (se *session) append(run string, r jobs.Record) (err error) {
+	release, err := bundle.HoldAlive(se.ctx, se.Home, run)
+	if errors.Is(err, bundle.ErrAlive) {
+		return jobs.Blockedf("run %s is at work on the node now", bundle.Short(run)).
+			WithHint("wait until its step has ended: conc status %s", se.node.Name())
+	}
+	if err != nil {
+		return err
+	}
+	defer release()
+	j, err := se.Journals.Open(filepath.Join(bundle.RunDir(se.Home, run), "journal"))
+	if err != nil {
+		return jobs.Errorf("the node's journal cannot be written: %w", err)
+	}
+	return errors.Join(j.Record(r), j.Close())
+}

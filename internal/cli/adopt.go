@@ -1,0 +1,79 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"example.org/conc/bundle"
+	"example.org/conc/internal/agent"
+	"example.org/conc/jobs"
+	"example.org/conc/runner"
+)
+
+// adopt starts the agent that goes on with an interrupted run. Of two that try
+// it at the same moment, the node takes one.
+func (w *wave) adopt(ctx context.Context, t task, o agent.Options, r *runner.Runner) (*link, error) {
+	l, err := w.start(ctx, w.options.resume.conn, t.node, o)
+	if err != nil {
+		return nil, err
+	}
+	if err = l.Adopt(ctx); err == nil {
+		r.Before = w.takenAsDone()
+		r.Opened, err = w.opened(t, r.Env.Bundle)
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// takenAsDone are the records of what is said by going on at a step: that those
+// before it, which are not OK, have been seen to.
+func (w *wave) takenAsDone() []jobs.Record {
+	var all []jobs.Record
+	for _, s := range w.options.resume.state.Steps {
+		if s.N < w.options.from && s.Status != jobs.OK {
+			all = append(all, jobs.Record{Type: jobs.RecordMark, Step: s.N, Name: s.Name, Mark: &jobs.Mark{
+				By: w.who(), Note: fmt.Sprintf("taken as done by going on from step %d", w.options.from),
+			}})
+		}
+	}
+	return all
+}
+
+// opened tells where the bundle of the run that is gone on with is open. Where
+// the run began on another workstation, this one gets its half of the bundle.
+func (w *wave) opened(t task, here string) ([]jobs.Host, error) {
+	if w.options.resume == nil {
+		return nil, nil
+	}
+	hosts := []jobs.Host{jobs.Remote}
+	if !localOpenBefore(t.plan, w.options.from) {
+		return hosts, nil
+	}
+	owner := *w.options.resume.held.Owner
+	err := bundle.Check(here, owner.Run)
+	if errors.Is(err, bundle.ErrLost) {
+		err = bundle.Open(here, owner)
+	}
+	return append(hosts, jobs.Local), err
+}
+
+// localOpenBefore tells whether the list has the local bundle open when step n
+// is about to begin.
+func localOpenBefore(plan *jobs.Plan, n int) bool {
+	open := false
+	for _, s := range plan.Steps[:n-1] {
+		if s.Host != jobs.Local {
+			continue
+		}
+		switch s.Op.(type) {
+		case jobs.OpenBundle:
+			open = true
+		case jobs.CloseBundle:
+			open = false
+		}
+	}
+	return open
+}

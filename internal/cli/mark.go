@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"example.org/conc/bundle"
+	"example.org/conc/internal/agent"
+	"example.org/conc/internal/ui"
+	"example.org/conc/jobs"
+	"example.org/conc/runner"
+)
+
+func (p *program) markCmd() *cobra.Command {
+	var note string
+	cmd := &cobra.Command{
+		Use:   "mark NODE STEP OK",
+		Short: "Record that a step was done by hand",
+		Long: `Record in the journal of the run that holds NODE that STEP, a number or a name,
+was done by hand. Nothing else is changed. "status" shows who said so, and
+"step" goes on after it.`,
+		Example:           `  conc mark web1 9 OK --note "wheel was built by hand"`,
+		Args:              exactly(3),
+		ValidArgsFunction: p.completeNode(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if args[2] != string(jobs.OK) {
+				return usagef("a step can be marked OK, and as nothing else")
+			}
+			return p.mark(cmd.Context(), args[0], args[1], note)
+		},
+	}
+	cmd.Flags().StringVar(&note, "note", "", "a `TEXT` for those who read the record")
+	return cmd
+}
+
+func (p *program) mark(ctx context.Context, name, step, note string) error {
+	f, node, err := p.node(name)
+	if err != nil {
+		return err
+	}
+	target, err := p.target(f, node)
+	if err != nil {
+		return err
+	}
+	l, err := p.connect(ctx, target, node, agent.Options{})
+	if err != nil {
+		return err
+	}
+	defer l.Close() //nolint:errcheck // what was asked for is done or refused by then
+	held, records, err := p.inquire(ctx, l.Client, node.Name())
+	if err != nil {
+		return err
+	}
+	state := runner.Fold(records)
+	if held == nil || held.Owner == nil || state.Plan == nil {
+		return jobs.Blockedf("%s: no interrupted run on this node", node.Name())
+	}
+	n, err := state.Find(step)
+	if err != nil {
+		return usageError{err: err}
+	}
+	r := jobs.Record{Type: jobs.RecordMark, Step: n, Name: state.Steps[n-1].Name, Mark: &jobs.Mark{By: p.who(), Note: note}}
+	if err := l.Mark(ctx, held.Owner.Run, r); err != nil {
+		return err
+	}
+	run := bundle.Short(held.Owner.Run)
+	_, err = fmt.Fprintf(p.streams.Out, "OK  %s  run %s: step %d %s is marked as done by hand\n", ui.Line(node.Name()), run, n, ui.Line(r.Name))
+	if next := state.With(r).Next(); next > 0 {
+		argv := append(append([]string{p.name()}, p.flags.again()...), "step", node.Name(), "--from", fmt.Sprint(next))
+		_, more := fmt.Fprintf(p.streams.Out, "Next: %s\n", ui.Line(quote(argv...)))
+		err = errors.Join(err, more)
+	}
+	return err
+}

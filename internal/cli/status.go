@@ -1,0 +1,206 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"example.org/conc/bundle"
+	"example.org/conc/config"
+	"example.org/conc/internal/ui"
+	"example.org/conc/jobs"
+)
+
+func (p *program) statusCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "status NODE...",
+		Short: "Show who holds a node, and how far that run is",
+		Long: `Show who holds a node: the run, its operator, whether its agent is at work now,
+and each of its steps. A step that began, and whose end is not on record, is in
+doubt: look at the node, then run it again, or go on after it. Several nodes are
+shown as a table. Nothing is changed.
+
+The exit code is 0 when every node could be asked.`,
+		Example: `  conc status web1
+  conc status @web`,
+		Args:              atLeast(1),
+		ValidArgsFunction: p.completeNodes,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.status(cmd.Context(), args)
+		},
+	}
+}
+
+func (p *program) status(ctx context.Context, patterns []string) error {
+	f, err := p.load()
+	if err != nil {
+		return err
+	}
+	names, err := f.Select(patterns...)
+	if err != nil {
+		return err
+	}
+	var codes []int
+	rows := [][]string{{"NODE", "STATE", "AT", "HOLDER", "NOTE"}}
+	for _, name := range names {
+		seen, t, err := p.lookAt(ctx, f, name)
+		if err != nil && len(names) == 1 {
+			return err
+		}
+		codes = append(codes, exitCode(err))
+		switch {
+		case p.flags.json:
+			err = p.printJSON(p.statusRecord(name, seen, err))
+		case err != nil:
+			rows = append(rows, []string{name, "unknown", "", "", err.Error()})
+			err = nil
+		case len(names) == 1:
+			err = p.showState(t, seen)
+		default:
+			rows = append(rows, p.statusRow(name, seen))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(names) > 1 && !p.flags.json {
+		if _, err := fmt.Fprint(p.streams.Out, ui.Table(rows)); err != nil {
+			return err
+		}
+	}
+	if code := worst(codes); code != exitOK {
+		return ended{code}
+	}
+	return nil
+}
+
+// lookAt is look for a node of the file, without a plan.
+func (p *program) lookAt(ctx context.Context, f *config.File, name string) (*look, task, error) {
+	node, err := f.Node(name)
+	if err != nil {
+		return nil, task{}, err
+	}
+	target, err := p.target(f, node)
+	if err != nil {
+		return nil, task{}, err
+	}
+	t := task{node: node, target: target}
+	seen, err := p.look(ctx, t)
+	if err == nil {
+		seen.close()
+	}
+	return seen, t, err
+}
+
+// statusRow is a node's line among several.
+func (p *program) statusRow(name string, seen *look) []string {
+	h := seen.held
+	switch {
+	case h == nil:
+		return []string{name, "free", "", "", ""}
+	case h.Owner == nil:
+		return []string{name, "held", "", "unknown", h.Dir + " has no record of its owner"}
+	}
+	at := ""
+	if n := seen.state.Next(); n > 0 {
+		at = fmt.Sprintf("%d/%d %s", n, len(seen.state.Steps), seen.state.Steps[n-1].Name)
+	}
+	return []string{name, stateWord(seen), at, h.Owner.User + "@" + h.Owner.Host + ", " + ui.Span(p.env.Now().Sub(h.Owner.Since)), h.Owner.Message}
+}
+
+// stateWord says in a word what a held node's run is at.
+func stateWord(seen *look) string {
+	n := seen.state.Next()
+	switch {
+	case seen.held.Alive:
+		return "at work"
+	case seen.state.InDoubt() > 0:
+		return "in doubt"
+	case n > 0 && seen.state.Steps[n-1].Status != "":
+		return string(seen.state.Steps[n-1].Status)
+	}
+	return "open"
+}
+
+// showState shows one node's run, and what to type.
+func (p *program) showState(t task, seen *look) error {
+	_, err := fmt.Fprint(p.streams.Out, ui.State(ui.Found{
+		Node: t.node.Name(), Target: t.target.String(), Held: seen.held, State: seen.state,
+		Next: p.proposals(t, seen), Now: p.env.Now(), Color: p.color(p.streams.Out),
+	}))
+	return err
+}
+
+// proposals are what to type about a held node.
+func (p *program) proposals(t task, seen *look) [][2]string {
+	h, name := seen.held, t.node.Name()
+	if h == nil || h.Alive {
+		return nil
+	}
+	conc := func(args ...string) string {
+		return quote(append(append([]string{p.name()}, p.flags.again()...), args...)...)
+	}
+	all := [][2]string{{"look around", quote(append([]string{"ssh"}, typedSSH(t.target)...)...)}}
+	if h.Owner == nil {
+		return append(all, [2]string{"give up", conc("unlock", name, "--id", "unknown")})
+	}
+	if n := seen.state.Next(); n > 0 {
+		all = append(all, [2]string{"go on", conc("step", name, "--from", fmt.Sprint(n))})
+		if s := seen.state.Steps[n-1]; s.Status != "" || s.Doubt {
+			all = append(all, [2]string{"done by hand", conc("mark", name, fmt.Sprint(n), "OK", "--note", "...")})
+		}
+	}
+	return append(all, [2]string{"give up", conc("unlock", name, "--id", bundle.Short(h.Owner.Run))})
+}
+
+// statusJSON is a node's status for programs.
+type statusJSON struct {
+	V      int           `json:"v"`
+	Type   string        `json:"type"`
+	Node   string        `json:"node"`
+	State  string        `json:"state"` // free, held, open, at work, in doubt, unknown, or a step's status
+	Run    string        `json:"run,omitempty"`
+	Holder string        `json:"holder,omitempty"`
+	Since  *time.Time    `json:"since,omitempty"`
+	Note   string        `json:"note,omitempty"`
+	Error  string        `json:"error,omitempty"`
+	Next   int           `json:"next,omitempty"` // the step that a resume would begin with
+	Steps  []statusStepJ `json:"steps,omitempty"`
+}
+
+type statusStepJ struct {
+	Step   int         `json:"step"`
+	Name   string      `json:"name"`
+	Where  jobs.Host   `json:"where"`
+	Status jobs.Status `json:"status"` // "": not started, or in doubt
+	Doubt  bool        `json:"in_doubt,omitempty"`
+	By     string      `json:"marked_by,omitempty"`
+}
+
+func (p *program) statusRecord(name string, seen *look, err error) statusJSON {
+	r := statusJSON{V: 1, Type: "status", Node: name}
+	switch {
+	case err != nil:
+		r.State, r.Error = "unknown", err.Error()
+		return r
+	case seen.held == nil:
+		r.State = "free"
+		return r
+	case seen.held.Owner == nil:
+		r.State = "held"
+		return r
+	}
+	o := seen.held.Owner
+	r.State, r.Run, r.Holder, r.Since, r.Note = stateWord(seen), bundle.Short(o.Run), o.User+"@"+o.Host, &o.Since, o.Message
+	r.Next = seen.state.Next()
+	for _, s := range seen.state.Steps {
+		j := statusStepJ{Step: s.N, Name: s.Name, Where: s.Host, Status: s.Status, Doubt: s.Doubt}
+		if s.Mark != nil {
+			j.By = s.Mark.By
+		}
+		r.Steps = append(r.Steps, j)
+	}
+	return r
+}

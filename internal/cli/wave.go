@@ -1,0 +1,253 @@
+package cli
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/rs/zerolog"
+
+	"example.org/conc/bundle"
+	"example.org/conc/config"
+	"example.org/conc/internal/agent"
+	"example.org/conc/internal/sshconn"
+	"example.org/conc/internal/ui"
+	"example.org/conc/jobs"
+	"example.org/conc/runner"
+)
+
+// run takes the nodes through their plans and reports how that ended.
+func (p *program) run(ctx context.Context, f *config.File, tasks []task, o runOptions) error {
+	id := ulid.Make().String()
+	if o.resume != nil {
+		id = o.resume.held.Owner.Run
+	}
+	logPath := filepath.Join(p.runDir(id), "log.jsonl")
+	logFile, err := createLog(logPath)
+	if err != nil {
+		return fmt.Errorf("the log of this run cannot be kept: %w", err)
+	}
+	defer logFile.Close() //nolint:errcheck // a log that cannot be closed changes nothing for the run
+
+	ctx, interrupt, release := p.signals(ctx)
+	defer release()
+	w := &wave{
+		program: p, file: f, id: id, options: o, interrupt: interrupt,
+		secrets: p.secrets(), log: zerolog.New(logFile), show: p.ui().Show, keep: ui.Log(logFile),
+	}
+	names := make([]string, len(tasks))
+	for i, t := range tasks {
+		names[i] = t.node.Name()
+	}
+	w.emit(runner.Event{Type: runner.RunStart, Command: o.command, Nodes: names, Version: Version})
+	outcomes := w.all(ctx, tasks)
+	codes := make([]int, len(outcomes))
+	counts := map[jobs.Status]int{}
+	for i, out := range outcomes {
+		codes[i] = outcomeCode(out, interrupt)
+		counts[out.Status]++
+	}
+	code := worst(codes)
+	w.emit(runner.Event{Type: runner.RunEnd, Code: code, Counts: counts, Log: logPath})
+	if code == exitOK {
+		return nil
+	}
+	return ended{code}
+}
+
+func createLog(path string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+}
+
+// outcomeCode gives one node's exit code.
+func outcomeCode(o *runner.Outcome, i *runner.Interrupt) int {
+	switch {
+	case i.Raised() && (o.Status == jobs.Stopped || o.Status == notStarted):
+		return exitInterrupted
+	case o.Status == notStarted: // because of another, whose code counts
+		return exitOK
+	case o.Err != nil && o.Status != jobs.Blocked && o.Status != jobs.Stopped:
+		return exitCode(o.Err)
+	}
+	return statusCode(o.Status)
+}
+
+// wave is one run over its nodes.
+type wave struct {
+	*program
+	file      *config.File
+	id        string
+	options   runOptions
+	interrupt *runner.Interrupt
+	secrets   *secrets
+	log       zerolog.Logger
+	mu        sync.Mutex // held while an event is told
+	show      runner.Sink
+	keep      runner.Sink
+}
+
+func (w *wave) emit(e runner.Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if e.Time.IsZero() {
+		e.Time, e.Run = time.Now(), w.id
+	}
+	if e.Type == runner.NodeEnd {
+		e.Outcome.Code = outcomeCode(e.Outcome, w.interrupt)
+	}
+	w.keep(e)
+	w.show(e)
+}
+
+// notStarted is the status of a node whose turn never came.
+const notStarted jobs.Status = ""
+
+// all takes the nodes in order, options.forks at a time, and gives their
+// outcomes in that order.
+func (w *wave) all(ctx context.Context, tasks []task) []*runner.Outcome {
+	outcomes := make([]*runner.Outcome, len(tasks))
+	places := make(chan struct{}, w.options.forks)
+	var (
+		group sync.WaitGroup
+		mu    sync.Mutex
+		bad   int
+	)
+	for i, t := range tasks {
+		places <- struct{}{}
+		mu.Lock()
+		enough := w.options.maxFail > 0 && bad >= w.options.maxFail
+		mu.Unlock()
+		if enough || w.interrupt.Raised() || ctx.Err() != nil {
+			why := "interrupted"
+			if enough {
+				why = fmt.Sprintf("--max-fail %d reached", w.options.maxFail)
+			}
+			outcomes[i] = &runner.Outcome{Node: t.node.Name(), Status: notStarted, NotStarted: len(t.plan.Steps), Note: why}
+			w.emit(runner.Event{Type: runner.NodeEnd, Time: time.Now(), Run: w.id, Node: t.node.Name(), Plan: t.plan, Outcome: outcomes[i], Text: why})
+			<-places
+			continue
+		}
+		group.Go(func() {
+			defer func() { <-places }()
+			out := w.one(ctx, t)
+			outcomes[i] = out
+			if out.Status != jobs.OK {
+				mu.Lock()
+				bad++
+				mu.Unlock()
+			}
+		})
+	}
+	group.Wait()
+	return outcomes
+}
+
+// one takes one node through its plan.
+func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
+	owner := bundle.Owner{
+		V: 1, Run: w.id, User: w.env.User, Host: w.env.Hostname, Since: w.env.Now().UTC(),
+		Node: t.node.Name(), List: t.plan.List, Message: w.options.message,
+		Version: Version, Release: t.node.Get("version"),
+	}
+	setOut := &jobs.PlanRecord{
+		Run: w.id, Node: t.node.Name(), List: t.plan.List, Digest: t.plan.Digest,
+		Command: w.options.command, From: w.options.from, To: w.options.to, By: w.who(), File: absolute(w.file.Path),
+	}
+	if w.options.resume != nil {
+		owner = *w.options.resume.held.Owner // the run stays the one that it is
+	}
+	lookup := func(name string) (string, error) { return w.secrets.lookup(ctx, name) }
+	r := &runner.Runner{
+		From: w.options.from, To: w.options.to, Run: w.id, Plan: t.plan, Target: t.target.String(), SSH: typedSSH(t.target), Bundle: t.node.Get("bundle"),
+		Env: jobs.Env{
+			Node: t.node, Host: jobs.Local, Home: w.env.Home, Dir: filepath.Dir(setOut.File), Bundle: w.localBundle(t),
+			Owner: owner, Log: w.log, Secret: lookup, Ask: w.hold(ctx), SSH: t.target.SSHArgs(),
+		},
+		Sink: w.emit, Interrupt: w.interrupt, LockWait: w.options.lockWait,
+	}
+	r.Connect = func(ctx context.Context) (runner.Remote, error) {
+		if err := w.secrets.need(ctx, t.plan, r.From, r.To); err != nil {
+			return nil, err
+		}
+		o := agent.Options{
+			Plan: t.plan, Owner: owner, Record: setOut, Secret: lookup, Log: w.log,
+			Uploading: func(done, total int64) {
+				w.emit(runner.Event{Type: runner.Progress, Time: time.Now(), Run: w.id, Node: t.node.Name(), Local: true, Done: done, Total: total})
+			},
+		}
+		var l *link
+		var err error
+		if w.options.resume == nil {
+			l, err = w.connect(ctx, t.target, t.node, o)
+		} else {
+			l, err = w.adopt(ctx, t, o, r)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := refuseSudo(t.plan.Steps[r.From-1:r.To], os.Geteuid(), l.Hello().UID); err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+		return l, nil
+	}
+	journal, err := runner.OpenJournal(w.journalPath(w.id, t.node.Name()))
+	if err == nil {
+		own := *setOut
+		own.Steps = t.plan.Specs()
+		err = journal.Record(jobs.Record{Type: jobs.RecordPlan, Plan: &own})
+	}
+	if err != nil {
+		return r.Refuse(fmt.Errorf("the journal cannot be kept: %w", err))
+	}
+	defer journal.Close() //nolint:errcheck // every record in it is on disk already
+	r.Journal = journal
+	return r.Do(ctx)
+}
+
+// refuseSudo says before the lock is taken which step cannot be run: conc does
+// not call sudo, so a step with that modifier needs an account that is root.
+func refuseSudo(steps []jobs.Step, here, there int) error {
+	for _, s := range steps {
+		uid := there
+		if s.Host == jobs.Local {
+			uid = here
+		}
+		if s.Sudo && uid != 0 {
+			return jobs.Errorf("step %d %s: sudo, and the account on the %s side is not root", s.N, s.Name, s.Host).
+				WithHint("this version of conc does not call sudo itself: log in as root for this list, or take the step out and do it by hand")
+		}
+	}
+	return nil
+}
+
+// typedSSH is what a person types to get to the same place. The options that
+// only make conc's own use of ssh stricter are left out.
+func typedSSH(t sshconn.Target) []string {
+	var args []string
+	all := t.SSHArgs()
+	for i := 0; i < len(all); i++ {
+		if all[i] == "-o" && i+1 < len(all) && (all[i+1] == "IdentitiesOnly=yes" || all[i+1] == "StrictHostKeyChecking=yes") {
+			i++
+			continue
+		}
+		args = append(args, all[i])
+	}
+	return args
+}
+
+// localBundle is the bundle's other half, on this workstation: one for each
+// place that a bundle is opened at, whatever deploy.ini calls the node.
+func (p *program) localBundle(t task) string {
+	place := sha256.Sum256([]byte(t.target.String() + " " + t.node.Get("bundle")))
+	return filepath.Join(p.env.StateDir, "bundles", t.node.Name()+"-"+hex.EncodeToString(place[:4]))
+}

@@ -1,0 +1,155 @@
+package runner
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"example.org/conc/jobs"
+)
+
+// StepState is what the journals say of one step.
+type StepState struct {
+	N      int
+	Name   string
+	Host   jobs.Host
+	Status jobs.Status // "": it was not started, or is in doubt
+	Doubt  bool        // it began, and no end is recorded
+	Mark   *jobs.Mark  // a person said that it is done; Status is OK then
+	Result *jobs.Result
+	Begun  time.Time // the last time
+	Ended  time.Time
+	Tries  int // how often it began
+}
+
+// State is what the journals say of a run.
+type State struct {
+	Plan    *jobs.PlanRecord // the last one; nil: nothing is recorded
+	First   *jobs.PlanRecord // the one that the run began with
+	Steps   []StepState      // of that plan, by number
+	Since   time.Time
+	Last    time.Time // of the last record
+	Changed []string  // by hand, the last time somebody looked
+	GivenUp bool      // its bundle was moved aside
+}
+
+// Fold reads a journal from its first record to its last.
+func Fold(records []jobs.Record) State { return State{}.With(records...) }
+
+// With gives the state after further records.
+func (s State) With(records ...jobs.Record) State {
+	s.Steps = slices.Clone(s.Steps)
+	for _, r := range records {
+		if s.Since.IsZero() {
+			s.Since = r.Time
+		}
+		s.Last = r.Time
+		switch r.Type {
+		case jobs.RecordPlan:
+			s.follow(r.Plan)
+			continue
+		case jobs.RecordHand:
+			s.Changed = r.Changed
+			continue
+		case jobs.RecordUnlock:
+			s.GivenUp = true
+			continue
+		}
+		if r.Step < 1 || r.Step > len(s.Steps) {
+			continue // of a plan that is no longer followed
+		}
+		step := &s.Steps[r.Step-1]
+		switch r.Type {
+		case jobs.RecordBegin:
+			step.Status, step.Doubt, step.Mark, step.Result = "", true, nil, nil
+			step.Begun, step.Tries = r.Time, step.Tries+1
+		case jobs.RecordEnd:
+			if r.Result != nil {
+				step.Status, step.Doubt, step.Result, step.Ended = r.Result.Status, false, r.Result, r.Time
+			}
+		case jobs.RecordMark:
+			step.Status, step.Doubt, step.Mark, step.Ended = jobs.OK, false, r.Mark, r.Time
+		}
+	}
+	return s
+}
+
+// follow takes a plan up. What is known of the steps stays, as far as the new
+// plan has a step of that number: that a changed plan is followed is somebody's
+// decision, and was recorded as such.
+func (s *State) follow(p *jobs.PlanRecord) {
+	if p == nil {
+		return
+	}
+	if s.First == nil {
+		s.First = p
+	}
+	s.Plan = p
+	steps := make([]StepState, len(p.Steps))
+	copy(steps, s.Steps)
+	for i, spec := range p.Steps {
+		steps[i].N, steps[i].Name, steps[i].Host = i+1, spec.Name, spec.Host
+	}
+	s.Steps = steps
+}
+
+// Find gives the number of the step that s names, by number or by name.
+func (s State) Find(step string) (int, error) {
+	for _, x := range s.Steps {
+		if x.Name == step || strconv.Itoa(x.N) == step {
+			return x.N, nil
+		}
+	}
+	return 0, fmt.Errorf("the run has no step %q; it has %d", step, len(s.Steps))
+}
+
+// Next is the step that a resume begins with: the first that is not OK. 0: all
+// of them are.
+func (s State) Next() int {
+	for _, step := range s.Steps {
+		if step.Status != jobs.OK {
+			return step.N
+		}
+	}
+	return 0
+}
+
+// Interrupted tells whether there is something to go on with: a step was done,
+// and not all of them were.
+func (s State) Interrupted() bool {
+	return !s.GivenUp && s.Next() != 0 && slices.ContainsFunc(s.Steps, func(x StepState) bool { return x.Tries > 0 && (x.N > 1 || x.Status == jobs.OK || x.Doubt) })
+}
+
+// InDoubt is the step that began and has no end on record; 0: there is none.
+func (s State) InDoubt() int {
+	for _, step := range s.Steps {
+		if step.Doubt {
+			return step.N
+		}
+	}
+	return 0
+}
+
+// Merge joins what the node has recorded of a run with what this workstation
+// has: the records of its local steps travel to the node without being waited
+// for, so the last of them may have been lost on the way. They keep their time.
+func Merge(node, workstation []jobs.Record) []jobs.Record {
+	type identity struct {
+		kind jobs.RecordType
+		step int
+		at   int64
+	}
+	of := func(r jobs.Record) identity { return identity{r.Type, r.Step, r.Time.UnixNano()} }
+	arrived := map[identity]bool{}
+	for _, r := range node {
+		arrived[of(r)] = true
+	}
+	all := slices.Clone(node)
+	for _, r := range workstation {
+		if r.Type != jobs.RecordPlan && !arrived[of(r)] {
+			all = append(all, r)
+		}
+	}
+	return all
+}
