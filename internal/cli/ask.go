@@ -40,7 +40,7 @@ func (p *program) prompt(ctx context.Context, question string) (string, error) {
 	defer term.Restore(int(t.Fd()), state) //nolint:errcheck // there is nothing left to try
 	return p.ask(ctx, question+" ", func() (string, error) {
 		text, err := term.ReadPassword(int(t.Fd()))
-		fmt.Fprintln(p.streams.Err)
+		p.put("\n")
 		return string(text), err
 	})
 }
@@ -68,7 +68,7 @@ func (p *program) ask(ctx context.Context, question string, read func() (string,
 		return "", err
 	}
 	defer p.pauseScreen()()
-	fmt.Fprint(p.streams.Err, ui.Escape(question))
+	p.put(ui.Escape(question))
 	type answer struct {
 		text string
 		err  error
@@ -85,9 +85,20 @@ func (p *program) ask(ctx context.Context, question string, read func() (string,
 		}
 		return a.text, a.err
 	case <-ctx.Done():
-		fmt.Fprintln(p.streams.Err)
+		p.put("\n")
 		return "", ctx.Err()
 	}
+}
+
+// put writes a part of a question where the person sees it: on the terminal
+// itself, when standard error goes to a file.
+func (p *program) put(text string) {
+	if f, ok := p.streams.Err.(*os.File); ok && !ui.Terminal(f) {
+		if _, err := p.terminal().WriteString(text); err == nil {
+			return
+		}
+	}
+	fmt.Fprint(p.streams.Err, text)
 }
 
 // confirm asks a question whose answer is yes or no; anything but yes is no.

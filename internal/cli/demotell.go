@@ -107,7 +107,7 @@ func (s demoTeller) serving() {
 		{s.name + " deploy " + demoNode, "and back"},
 	})
 	if s.options.failAt != "" {
-		s.printf("\nBefore that, mend step %s in\n%s,\nand type the unlock line above, if there is one.\n",
+		s.printf("\nBefore a deploy, mend step %s in\n%s,\nand type the unlock line above, if there is one.\n",
 			ui.Line(s.options.failAt), ui.Line(s.project.path("deploy.ini")))
 	}
 }

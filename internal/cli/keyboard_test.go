@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -89,5 +90,39 @@ func TestInterruptedAtAQuestion(t *testing.T) {
 				t.Errorf("the terminal is not as it was: %v", err)
 			}
 		})
+	}
+}
+
+// A question is on the terminal, wherever standard error goes.
+func TestQuestionIsNotWrittenToAFile(t *testing.T) {
+	o := newOperator(t, inProcess(t, testnode.Options{}), "wait = local hold \"look at it\"\n")
+	keyboard, terminal, err := pty.Open()
+	if err != nil {
+		t.Skip(err)
+	}
+	defer keyboard.Close()
+	defer terminal.Close()
+	file, err := os.Create(filepath.Join(t.TempDir(), "err"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	cmd, _, _ := o.process("deploy", "web1")
+	cmd.Stdin, cmd.Stderr = terminal, file
+	shown := &display{}
+	go func() { _, _ = io.Copy(shown, keyboard) }()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() }).Stop()
+	eventually(t, "the question", func() bool { return strings.Contains(shown.String(), "HOLD  look at it") })
+	if _, err := keyboard.WriteString("\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("got %v, want exit code 0", err)
+	}
+	if text, err := os.ReadFile(file.Name()); err != nil || strings.Contains(string(text), "HOLD") {
+		t.Errorf("standard error: got %q, %v, want no question in it", text, err)
 	}
 }

@@ -158,8 +158,7 @@ func (p *program) agree(ctx context.Context, yes bool, node string, n int) error
 		return jobs.Blockedf("%s: %s must be confirmed, and there is nobody to ask; nothing was recorded", node, what).
 			WithHint("in a script that knows the node is the right one: %s", p.name()+" "+quote(append(p.flags.again(), "trust", node, "-y")...))
 	}
-	fmt.Fprintf(p.streams.Err, "Compare with what the node itself says, on its console:\n  %s\n\n", ownKey)
-	ok, err := p.confirm(ctx, fmt.Sprintf("Did you compare, and is %s to be trusted?", what))
+	ok, err := p.confirm(ctx, fmt.Sprintf("Compare with what the node itself says, on its console:\n  %s\n\nDid you compare, and is %s to be trusted?", ownKey, what))
 	if err != nil {
 		return err
 	}
