@@ -126,7 +126,7 @@ func typedSource(n *config.Node, h Host, p string) string {
 
 // guard refuses to remove or replace what a deploy must not lose: the root, the
 // home, the bundle, conc's own directory, deploy.ini's folder, and whatever they
-// are in.
+// are in; and conc's own files in the bundle and below ~/.conc.
 func (e *Env) guard(p string) error {
 	for _, keep := range []string{"/", e.Home, e.Bundle, e.Dir, filepath.Join(e.Home, ".conc")} {
 		if keep == "" {
@@ -138,6 +138,11 @@ func (e *Env) guard(p string) error {
 					return Blockedf("%s holds %s: conc does not remove it", p, b)
 				}
 			}
+		}
+	}
+	for _, own := range []string{filepath.Join(e.Home, ".conc") + "/", filepath.Join(e.Bundle, ".conc-")} {
+		if strings.HasPrefix(p, own) || strings.HasPrefix(settled(p), own) {
+			return Blockedf("%s is conc's own: conc does not remove it", p)
 		}
 	}
 	return nil

@@ -228,6 +228,7 @@ func TestRemove(t *testing.T) {
 	before := p.tree(".")
 	for _, bad := range []string{
 		"/", ".", "~", "~/", "..", "~/..", "kept/..", "bundle:", "shop-bundle", "~/.conc", "/../",
+		"bundle:.conc-owner.json", "b/.conc-owner.json", "~/.conc/runs/x",
 		"way-home/shop-bundle", filepath.Dir(p.Home),
 	} {
 		p.want(Blocked, "does not remove", "remove", "kept", bad)

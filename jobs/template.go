@@ -149,8 +149,10 @@ func (t Template) Do(_ context.Context, env *Env) error {
 		return err
 	case info.IsDir():
 		return fmt.Errorf("%s is a directory", dest)
-	case !info.Mode().IsRegular():
+	case info.Mode()&fs.ModeSymlink != 0: // is replaced, not what it points to
 		info = nil
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s is a device or a FIFO, not a file", dest)
 	}
 	if err := wantDir(filepath.Dir(dest)); err != nil {
 		return err

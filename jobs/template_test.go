@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 
 	"example.org/conc/config"
@@ -86,6 +88,15 @@ func TestTemplateFile(t *testing.T) {
 		t.Error("wrote through the link")
 	}
 	p.want(Failed, "is a directory", "template", "app.in", "etc")
+	if err := syscall.Mkfifo(p.abs("etc/fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.run("template", "app.in", "etc/fifo"); err == nil || !strings.Contains(err.Error(), "a device or a FIFO") {
+		t.Errorf("over a FIFO: got %v", err)
+	}
+	if err := os.Remove(p.abs("etc/fifo")); err != nil {
+		t.Errorf("the FIFO is gone: %v", err)
+	}
 	p.want(Blocked, "there is no template", "template", "gone.in", "etc/app.conf")
 	p.write("bad.in", "{{.http.port}}")
 	var hinted *Error
