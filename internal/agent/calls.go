@@ -124,9 +124,10 @@ func (c *Client) Settle(ctx context.Context, m bundle.Manifest, sent []bundle.Wa
 
 // Adopt takes on the interrupted run that the agent was configured with, in its
 // owner's name. It is refused, as *jobs.Error BLOCKED, while another agent of
-// that run lives, and when the bundle is not that run's.
-func (c *Client) Adopt(ctx context.Context) error {
-	return c.do(ctx, callAdopt, struct{}{}, nil)
+// that run lives, when the bundle is not that run's, and when the node's journal
+// no longer has the number of records that were seen.
+func (c *Client) Adopt(ctx context.Context, seen int) error {
+	return c.do(ctx, callAdopt, adoptParams{seen}, nil)
 }
 
 // Journal reads what the node has recorded of a run: nothing, when it knows no

@@ -73,6 +73,10 @@ type callBody struct {
 	Params json.RawMessage `json:"params,omitempty"`
 }
 
+type adoptParams struct {
+	Seen int `json:"seen"` // records of the node's journal
+}
+
 type journalParams struct {
 	Run string `json:"run"`
 }

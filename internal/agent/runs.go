@@ -20,8 +20,9 @@ const keepRuns = 20
 // runState is what a session holds of its run in ~/.conc/runs/<run>.
 type runState struct {
 	opened  bool
-	fresh   bool // the directory was made by this session
-	worked  bool // something was done that is worth remembering
+	fresh   bool         // the directory was made by this session
+	worked  bool         // something was done that is worth remembering
+	before  func() error // what must hold once this agent is the run's only one
 	journal Recorder
 	pending []jobs.Record // of local steps, from before the run was known here
 	release func()        // of the liveness lock
@@ -52,6 +53,12 @@ func (se *session) open() error {
 	}
 	if err != nil {
 		return jobs.Errorf("the node's own records cannot be kept: %w", err)
+	}
+	if se.run.before != nil {
+		if err := se.run.before(); err != nil {
+			release()
+			return err
+		}
 	}
 	journal, err := se.openJournal(dir)
 	if err != nil {

@@ -58,7 +58,11 @@ func (se *session) answer(c callBody) (any, error) {
 	case callHeld:
 		return se.holder()
 	case callAdopt:
-		return nil, se.adopt()
+		var p adoptParams
+		if err := json.Unmarshal(c.Params, &p); err != nil {
+			return nil, err
+		}
+		return nil, se.adopt(p.Seen)
 	case callJournal:
 		var p journalParams
 		if err := json.Unmarshal(c.Params, &p); err != nil {

@@ -10,15 +10,26 @@ import (
 )
 
 // adopt takes the run on whose bundle is open: from here on its agent is this
-// one. Of two that try at the same moment, one is BLOCKED.
-func (se *session) adopt() error {
-	if se.plan == nil {
-		return badFrame("an adoption without a plan")
+// one. Of two that try at the same moment one is BLOCKED, and so is whoever
+// decided by a journal of seen records that has grown since.
+func (se *session) adopt(seen int) error {
+	if se.plan == nil || se.run.opened {
+		return badFrame("an adoption without a plan, or too late")
 	}
-	if err := bundle.Check(se.bundle, se.owner.Run); err != nil {
-		return jobs.Blockedf("no interrupted run on this node: %s is not run %s's", se.bundle, bundle.Short(se.owner.Run))
+	se.run.before = func() error {
+		now, err := se.journal(se.owner.Run)
+		switch {
+		case err != nil:
+			return err
+		case bundle.Check(se.bundle, se.owner.Run) != nil:
+			return jobs.Blockedf("no interrupted run on this node: %s is not run %s's", se.bundle, bundle.Short(se.owner.Run))
+		case len(now.Records) != seen:
+			return jobs.Blockedf("run %s was gone on with by somebody else in this moment", bundle.Short(se.owner.Run)).
+				WithHint("look where it is now: conc status %s", se.node.Name())
+		}
+		se.held.Store(true)
+		return nil
 	}
-	se.held.Store(true)
 	return se.open()
 }
 

@@ -18,7 +18,7 @@ func (w *wave) adopt(ctx context.Context, t task, o agent.Options, r *runner.Run
 	if err != nil {
 		return nil, err
 	}
-	if err = l.Adopt(ctx); err == nil {
+	if err = l.Adopt(ctx, w.options.resume.there); err == nil {
 		r.Before = w.takenAsDone()
 		r.Opened, err = w.opened(t, r.Env.Bundle)
 	}

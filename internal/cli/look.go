@@ -7,7 +7,6 @@ import (
 	"example.org/conc/bundle"
 	"example.org/conc/internal/agent"
 	"example.org/conc/internal/sshconn"
-	"example.org/conc/jobs"
 	"example.org/conc/runner"
 )
 
@@ -15,6 +14,7 @@ import (
 type look struct {
 	conn  *sshconn.Conn
 	held  *bundle.HeldError // nil: nobody
+	there int               // records in the node's journal
 	state runner.State      // of its run; without a plan when there is no journal
 }
 
@@ -27,27 +27,30 @@ func (p *program) look(ctx context.Context, t task) (*look, error) {
 	if err != nil {
 		return nil, err
 	}
-	held, records, err := p.inquire(ctx, l.Client, t.node.Name())
+	seen := &look{conn: l.conn}
+	err = p.inquire(ctx, l.Client, t.node.Name(), seen)
 	if err = errors.Join(err, l.Client.Close()); err != nil {
 		return nil, errors.Join(err, l.conn.Close())
 	}
-	return &look{conn: l.conn, held: held, state: runner.Fold(records)}, nil
+	return seen, nil
 }
 
 // inquire asks an agent who holds its node, and joins the records of that run
 // with those of this workstation.
-func (p *program) inquire(ctx context.Context, c *agent.Client, node string) (*bundle.HeldError, []jobs.Record, error) {
-	held, err := c.Held(ctx)
-	if err != nil || held == nil || held.Owner == nil {
-		return held, nil, err
+func (p *program) inquire(ctx context.Context, c *agent.Client, node string, seen *look) error {
+	var err error
+	if seen.held, err = c.Held(ctx); err != nil || seen.held == nil || seen.held.Owner == nil {
+		return err
 	}
-	there, torn, err := c.Journal(ctx, held.Owner.Run)
+	run := seen.held.Owner.Run
+	there, torn, err := c.Journal(ctx, run)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	if torn {
 		p.warn("the last line of the node's journal was cut short, and is left out")
 	}
-	here, err := p.records(held.Owner.Run, node)
-	return held, runner.Merge(there, here), err
+	here, err := p.records(run, node)
+	seen.there, seen.state = len(there), runner.Fold(runner.Merge(there, here))
+	return err
 }

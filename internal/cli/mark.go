@@ -11,7 +11,6 @@ import (
 	"example.org/conc/internal/agent"
 	"example.org/conc/internal/ui"
 	"example.org/conc/jobs"
-	"example.org/conc/runner"
 )
 
 func (p *program) markCmd() *cobra.Command {
@@ -50,11 +49,11 @@ func (p *program) mark(ctx context.Context, name, step, note string) error {
 		return err
 	}
 	defer l.Close() //nolint:errcheck // what was asked for is done or refused by then
-	held, records, err := p.inquire(ctx, l.Client, node.Name())
-	if err != nil {
+	var seen look
+	if err := p.inquire(ctx, l.Client, node.Name(), &seen); err != nil {
 		return err
 	}
-	state := runner.Fold(records)
+	held, state := seen.held, seen.state
 	if held == nil || held.Owner == nil || state.Plan == nil {
 		return jobs.Blockedf("%s: no interrupted run on this node", node.Name())
 	}

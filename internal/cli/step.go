@@ -140,7 +140,7 @@ func (p *program) mayResume(t task, seen *look, o stepOptions) error {
 	case seen.state.Plan.Digest != t.plan.Digest && !o.changed:
 		return jobs.Blockedf("%s: the list is not the one that run %s began with:\n%s",
 			node, bundle.Short(h.Owner.Run), strings.Join(planDifferences(seen.state.Plan, t.plan), "\n")).
-			WithHint("if that is meant: add --changed")
+			WithHint("was the run begun with --set, or with another file? then give the same; if the change is meant: add --changed")
 	}
 	return nil
 }

@@ -25,7 +25,8 @@ import (
 //	node_end    node, status, code, step (where it stopped), done, not_started,
 //	            steps [{step, name, where, status}] with every step that was asked
 //	            for ("not started" is a status here), open (our bundle is open
-//	            there), ms, message, hint, next (argv lists to go on with), holder
+//	            there), ms, message, hint, holder, resume (the argv that goes on
+//	            with the run), next (argv lists of all that can be done)
 //	run_end     status, code, counts {status: nodes}, ms, log; message, hint when
 //	            the run could not begin
 //
@@ -83,6 +84,7 @@ type record struct {
 	NotStarted *int           `json:"not_started,omitempty"`
 	Steps      any            `json:"steps,omitempty"`
 	Open       *bool          `json:"open,omitempty"`
+	Resume     []string       `json:"resume,omitempty"`
 	Next       [][]string     `json:"next,omitempty"`
 	Holder     *holder        `json:"holder,omitempty"`
 	Counts     map[string]int `json:"counts,omitempty"`
@@ -194,7 +196,10 @@ func (j *jsonLines) nodeEnd(e runner.Event, r *record) {
 	}
 	r.Holder = holderOf(o.Held)
 	r.Steps = allSteps(e)
-	r.Next = nextCommands(j.o, e)
+	r.Resume = resume(j.o, e)
+	for _, p := range nextCommands(j.o, e) {
+		r.Next = append(r.Next, p.argv...)
+	}
 }
 
 // allSteps gives the status of every step that was asked for.

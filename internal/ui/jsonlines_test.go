@@ -36,7 +36,8 @@ func TestJSONLinesOfAFailedRun(t *testing.T) {
 		`{"v":1,"type":"node_end",` + ts2 + `,"run":"W9QZ3XJ4","node":"web1","step":2,"status":"FAILED","code":1,"ms":1100,"done":1,"not_started":3,"steps":[` +
 			`{"step":1,"name":"open","where":"remote","status":"OK"},{"step":2,"name":"stage","where":"local","status":"FAILED"},` +
 			`{"step":3,"name":"deliver the archives","where":"local","status":"not started"},{"step":4,"name":"install","where":"remote","status":"not started"},` +
-			`{"step":5,"name":"close","where":"remote","status":"not started"}],"open":true,"next":[["conc","unlock","web1","--id","W9QZ3XJ4"],["conc","deploy","web1"]]}`,
+			`{"step":5,"name":"close","where":"remote","status":"not started"}],"open":true,"resume":["conc","step","web1","--from","2"],` +
+			`"next":[["conc","step","web1","--from","2"],["conc","mark","web1","2","OK"],["conc","step","web1","--from","3"],["conc","unlock","web1","--id","W9QZ3XJ4"]]}`,
 		`{"v":1,"type":"run_end",` + ts2 + `,"run":"W9QZ3XJ4","status":"FAILED","code":1,"ms":1100,"counts":{"BLOCKED":0,"ERROR":0,"FAILED":1,"OK":0,"STOPPED":0,"TIMED OUT":0,"not started":0},"log":"/home/ann/.local/state/conc/log.jsonl"}`,
 		``,
 	}

@@ -202,21 +202,8 @@ func (t *text) advice(e runner.Event) {
 		}
 		t.rows(where, lines...)
 	}
-	if o.Held != nil {
-		t.row("wait for it", shellescape.QuoteCommand(append(slices.Clone(next[len(next)-1]), "--lock-wait", "30m")))
-	}
-	lines := make([]string, len(next))
-	for i, argv := range next {
-		lines[i] = shellescape.QuoteCommand(argv)
-	}
-	switch {
-	case len(lines) == 0:
-	case len(lines) == 1 && o.Held == nil:
-		t.rows("try again", lines...)
-	case o.Held != nil:
-		t.rows("if abandoned", lines...)
-	default:
-		t.rows("start anew", lines...)
+	for _, n := range next {
+		t.rows(n.label, n.lines()...)
 	}
 }
 
@@ -230,35 +217,6 @@ func (t *text) ran(e runner.Event) bool {
 func (t *text) heldHere(e runner.Event) bool {
 	o := e.Outcome
 	return o.Held != nil && o.Stopped > 0 && e.Plan.Steps[o.Stopped-1].Host == jobs.Local
-}
-
-// unknownRun is what unlock calls the run of a bundle without an owner's record.
-const unknownRun = "unknown"
-
-// nextCommands gives, as argv lists, what gives an open bundle up and starts
-// anew. None when no bundle is in the way, and no step has been started or all
-// are done.
-func nextCommands(o Options, e runner.Event) [][]string {
-	out := e.Outcome
-	run := unknownRun
-	switch {
-	case out.Held != nil && out.Held.Owner != nil:
-		run = bundle.Short(out.Held.Owner.Run)
-	case out.Held != nil:
-	case out.Open, localOpen(e) && out.Status != jobs.OK:
-		run = bundle.Short(e.Run)
-	case out.Status == jobs.OK, out.Status == jobs.Errored, len(out.Results) == 0:
-		return nil
-	default:
-		run = ""
-	}
-	program := append([]string{o.Name}, o.Args...)
-	var next [][]string
-	if run != "" {
-		next = append(next, append(slices.Clone(program), "unlock", e.Node, "--id", run))
-	}
-	deploy := append(slices.Clone(program), "deploy", e.Node)
-	return append(next, append(deploy, listFlag(e.Plan)...))
 }
 
 // listFlag names the list, where it is not the node's own.

@@ -178,8 +178,10 @@ The bundle stays open on web1, so no one else can start a deploy.
   look around    ssh -p 22 deploy@10.0.0.11
                  cd ~/shop-bundle
   ran there      ~/venv/bin/pip install --password ******** x.tar.gz
-  start anew     conc -c 'my file.ini' unlock web1 --id W9QZ3XJ4
-                 conc -c 'my file.ini' deploy web1
+  try again      conc -c 'my file.ini' step web1 --from 4
+  done by hand   conc -c 'my file.ini' mark web1 4 OK
+                 conc -c 'my file.ini' step web1 --from 5
+  give up        conc -c 'my file.ini' unlock web1 --id W9QZ3XJ4
 `, err: "log: ~/.local/state/conc/log.jsonl\n"},
 		{name: "quiet", o: Options{Quiet: true}, play: func(s *script) {
 			s.begin()
@@ -215,6 +217,7 @@ BLOCKED  web1  is being reconfigured by another run. Nothing was changed.
   look around    ssh -p 22 deploy@10.0.0.11
                  cd ~/shop-bundle
   wait for it    conc deploy web1 --lock-wait 30m
+  look           conc status web1
   if abandoned   conc unlock web1 --id M4TB3W2Q
                  conc deploy web1
 `, err: "log: /home/ann/.local/state/conc/log.jsonl\n"},
@@ -255,8 +258,10 @@ The bundle stays open on web1, so no one else can start a deploy.
 
   look around    ssh -p 22 deploy@10.0.0.11
                  cd ~/shop-bundle
-  start anew     conc unlock web1 --id W9QZ3XJ4
-                 conc deploy web1 --jobs rollback
+  try again      conc step web1 --from 4 --jobs rollback
+  done by hand   conc mark web1 4 OK
+                 conc step web1 --from 5 --jobs rollback
+  give up        conc unlock web1 --id W9QZ3XJ4
 
 NODE  STATUS       STEP  TIME  NOTE
 web1  FAILED       4/5   1.0s  exit 1

@@ -1,0 +1,100 @@
+package ui
+
+import (
+	"fmt"
+	"slices"
+
+	"al.essio.dev/pkg/shellescape"
+
+	"example.org/conc/bundle"
+	"example.org/conc/jobs"
+	"example.org/conc/runner"
+)
+
+// proposal is something to do next, and the commands that do it.
+type proposal struct {
+	label string
+	argv  [][]string
+}
+
+func (p proposal) lines() []string {
+	lines := make([]string, len(p.argv))
+	for i, argv := range p.argv {
+		lines[i] = shellescape.QuoteCommand(argv)
+	}
+	return lines
+}
+
+// unknownRun is what unlock calls the run of a bundle without an owner's record.
+const unknownRun = "unknown"
+
+// nextCommands gives what can be done about a run that has ended. None when no
+// bundle is in the way, and no step has been started or all are done.
+func nextCommands(o Options, e runner.Event) []proposal {
+	out := e.Outcome
+	conc := func(words ...string) []string {
+		return append(append([]string{o.Name}, o.Args...), words...)
+	}
+	deploy := append(conc("deploy", e.Node), listFlag(e.Plan)...)
+	unlock := func(run string) []string { return conc("unlock", e.Node, "--id", run) }
+	switch {
+	case out.Held != nil:
+		run := unknownRun
+		if out.Held.Owner != nil {
+			run = bundle.Short(out.Held.Owner.Run)
+		}
+		return []proposal{
+			{"wait for it", [][]string{append(slices.Clone(deploy), "--lock-wait", "30m")}},
+			{"look", [][]string{conc("status", e.Node)}},
+			{"if abandoned", [][]string{unlock(run), deploy}},
+		}
+	case out.Open:
+		return append(goOn(e, conc), proposal{"give up", [][]string{unlock(bundle.Short(e.Run))}})
+	case localOpen(e) && out.Status != jobs.OK:
+		return []proposal{{"start anew", [][]string{unlock(bundle.Short(e.Run)), deploy}}}
+	case out.Status == jobs.OK, out.Status == jobs.Errored, len(out.Results) == 0:
+		return nil
+	}
+	return []proposal{{"try again", [][]string{deploy}}}
+}
+
+// goOn gives the ways on with a run whose bundle is open.
+func goOn(e runner.Event, conc func(...string) []string) []proposal {
+	out := e.Outcome
+	from := func(n int) []string {
+		return append(conc("step", e.Node, "--from", fmt.Sprint(n)), listFlag(e.Plan)...)
+	}
+	n := out.Stopped
+	started := slices.ContainsFunc(out.Results, func(r jobs.Result) bool { return r.Step == n })
+	switch {
+	case n == 0: // halted where it was asked to
+		_, to := asked(e)
+		if to >= len(e.Plan.Steps) {
+			return nil
+		}
+		return []proposal{{"go on", [][]string{from(to + 1)}}}
+	case !started:
+		return []proposal{{"go on", [][]string{from(n)}}}
+	}
+	done := [][]string{conc("mark", e.Node, fmt.Sprint(n), "OK")}
+	if n < len(e.Plan.Steps) {
+		done = append(done, from(n+1))
+	}
+	ways := []proposal{{"try again", [][]string{from(n)}}, {"done by hand", done}}
+	if out.Status == jobs.Errored {
+		ways = append([]proposal{{"look", [][]string{conc("status", e.Node)}}}, ways...)
+	}
+	return ways
+}
+
+// resume is how the run is gone on with: nil when there is none to go on with.
+func resume(o Options, e runner.Event) []string {
+	for _, p := range nextCommands(o, e) {
+		if p.label == "try again" || p.label == "go on" {
+			if e.Outcome.Open {
+				return p.argv[0]
+			}
+		}
+	}
+	return nil
+}
