@@ -145,7 +145,7 @@ func (d Deliver) sources(ctx context.Context, env *Env) ([]bundle.Source, error)
 		case len(found) == 0 && hasMeta(pattern):
 			return nil, Blockedf("%s matches no file in %s", pattern, env.Dir)
 		case len(found) == 0:
-			return nil, Errorf("%s: no such file", env.Path(pattern))
+			return nil, Errorf("%s: no such file", env.Path(pattern)).WithHint("build it first, or name it as it is")
 		}
 		for _, name := range found {
 			if err := g.add(ctx, name); err != nil {

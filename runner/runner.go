@@ -43,9 +43,10 @@ type Runner struct {
 	Env       jobs.Env // of local steps; Step, Out, Progress and Far are filled in
 	Connect   func(ctx context.Context) (Remote, error)
 	Sink      Sink
-	Interrupt *Interrupt    // nil: nobody interrupts
-	Journal   Recorder      // of the local steps; nil: none is kept
-	LockWait  time.Duration // how long to wait for a bundle that is held
+	Interrupt *Interrupt               // nil: nobody interrupts
+	Journal   Recorder                 // of the local steps; nil: none is kept
+	ByHand    func(jobs.Step) []string // what a person would type for a step; nil: nobody asks
+	LockWait  time.Duration            // how long to wait for a bundle that is held
 
 	// Of a run that is gone on with; Connect may set them.
 	Opened []jobs.Host   // where its bundle is open
@@ -209,19 +210,23 @@ func (r *Runner) lost(n int, err error) {
 }
 
 // stillOpen tells whether the node's bundle is ours. Only the node knows after
-// a step that was to open or to close it and did not end well.
+// a step that was to open or to close it and did not end well, and after one
+// that could not be run: the lock may be lost.
 func (r *Runner) stillOpen(ctx context.Context) bool {
 	open := r.open[jobs.Remote]
 	if r.outcome.Stopped == 0 || r.outcome.Held != nil || r.remote == nil {
 		return open
 	}
-	if s := r.Plan.Steps[r.outcome.Stopped-1]; s.Host != jobs.Remote || !isOpen(s) && !isClose(s) {
+	if s := r.Plan.Steps[r.outcome.Stopped-1]; s.Host != jobs.Remote || r.outcome.Status != jobs.Errored && !isOpen(s) && !isClose(s) {
 		return open
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	held, err := r.remote.Held(ctx)
-	return err == nil && held != nil && held.Owner != nil && held.Owner.Run == r.Run
+	if err != nil {
+		return open && !isClose(r.Plan.Steps[r.outcome.Stopped-1])
+	}
+	return held != nil && held.Owner != nil && held.Owner.Run == r.Run
 }
 
 func isOpen(s jobs.Step) bool  { _, ok := s.Op.(jobs.OpenBundle); return ok }
@@ -272,8 +277,8 @@ func (r *Runner) end(res jobs.Result) {
 	} else {
 		r.outcome.Status = res.Status
 		r.outcome.Stopped = res.Step
-		if b, ok := s.Op.(jobs.ByHander); ok {
-			r.outcome.ByHand = b.ByHand(r.Plan.Node)
+		if r.ByHand != nil {
+			r.outcome.ByHand = r.ByHand(s)
 		}
 		r.outcome.Held = holder(res)
 	}

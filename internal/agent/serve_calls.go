@@ -3,6 +3,7 @@ package agent
 import (
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -107,7 +108,11 @@ func (se *session) mayDeliver(root string) error {
 	if !inside && !se.held.Load() {
 		return nil
 	}
-	return bundle.Check(se.bundle, se.owner.Run)
+	err = bundle.Check(se.bundle, se.owner.Run)
+	if _, missing := os.Lstat(se.bundle); err != nil && !se.held.Load() && errors.Is(missing, fs.ErrNotExist) {
+		return jobs.Blockedf("no bundle is open on the node to deliver into").WithHint("a step with open_bundle comes first")
+	}
+	return err
 }
 
 // unlock moves the bundle of run, in full or in its short form, aside. "unknown"

@@ -87,7 +87,7 @@ func (p *program) deploy(ctx context.Context, patterns []string, o deployOptions
 	}
 	if o.dryRun {
 		for _, t := range tasks {
-			if err := p.showPlan(t.plan, planOptions{}); err != nil {
+			if err := p.showPlan(f, t.plan, planOptions{}); err != nil {
 				return err
 			}
 		}

@@ -60,7 +60,7 @@ func (p *program) plans(patterns []string, o planOptions) error {
 		if i > 0 && !p.flags.json {
 			fmt.Fprintln(p.streams.Out)
 		}
-		if err := p.showPlan(plan, o); err != nil {
+		if err := p.showPlan(f, plan, o); err != nil {
 			return err
 		}
 	}
@@ -104,12 +104,16 @@ func asProblems(f *config.File, err error) config.Problems {
 }
 
 // showPlan writes a plan to standard output.
-func (p *program) showPlan(plan *jobs.Plan, o planOptions) error {
+func (p *program) showPlan(f *config.File, plan *jobs.Plan, o planOptions) error {
+	here := "BUNDLE" // where the node cannot be told yet
+	if t, err := p.target(f, plan.Node); err == nil {
+		here = p.localBundle(task{node: plan.Node, target: t})
+	}
 	switch {
 	case p.flags.json:
-		return p.printJSON(planRecord(plan))
+		return p.printJSON(planRecord(plan, here))
 	case o.byHand:
-		return writeByHand(p.streams.Out, plan)
+		return writeByHand(p.streams.Out, plan, here)
 	}
 	return writePlan(p.streams.Out, plan)
 }
@@ -169,7 +173,7 @@ func quoteMasked(word string) string {
 }
 
 // writeByHand writes what a person would type instead of conc.
-func writeByHand(w io.Writer, plan *jobs.Plan) error {
+func writeByHand(w io.Writer, plan *jobs.Plan, here string) error {
 	var b strings.Builder
 	for i, s := range plan.Steps {
 		if i > 0 {
@@ -180,7 +184,7 @@ func writeByHand(w io.Writer, plan *jobs.Plan) error {
 			where = "here, beside deploy.ini"
 		}
 		fmt.Fprintf(&b, "# %d/%d %s: %s\n", s.N, len(plan.Steps), ui.Line(s.Name), ui.Line(where))
-		lines := byHand(plan.Node, s)
+		lines := byHand(plan.Node, s, here)
 		if len(lines) == 0 {
 			fmt.Fprintf(&b, "# no shell lines: %s\n", ui.Line(config.Mask(command(s))))
 		}
@@ -190,30 +194,6 @@ func writeByHand(w io.Writer, plan *jobs.Plan) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// byHand gives the shell lines of a step; as root where the step is.
-func byHand(node *config.Node, s jobs.Step) []string {
-	op, ok := s.Op.(jobs.ByHander)
-	if !ok {
-		return nil
-	}
-	lines := op.ByHand(node)
-	if !s.Sudo {
-		return lines
-	}
-	asRoot := make([]string, len(lines))
-	for i, l := range lines {
-		switch {
-		case strings.HasPrefix(l, "#"):
-			asRoot[i] = l
-		case strings.ContainsAny(l, "|&;<>()$`\n") || strings.HasPrefix(l, "cd "):
-			asRoot[i] = "sudo sh -c " + shellescape.Quote(l)
-		default:
-			asRoot[i] = "sudo " + l
-		}
-	}
-	return asRoot
 }
 
 // planJSON is a plan for programs. Secrets are hidden in it.
@@ -239,7 +219,7 @@ type stepJSON struct {
 	ByHand  []string `json:"by_hand"`
 }
 
-func planRecord(plan *jobs.Plan) planJSON {
+func planRecord(plan *jobs.Plan, here string) planJSON {
 	r := planJSON{V: 1, Type: "plan", Node: plan.Node.Name(), List: plan.List, Digest: plan.Digest, Steps: []stepJSON{}}
 	for _, s := range plan.Steps {
 		limit := s.Timeout
@@ -256,7 +236,7 @@ func planRecord(plan *jobs.Plan) planJSON {
 		for _, w := range s.Words[min(1, len(s.Words)):] {
 			j.Args = append(j.Args, config.Mask(w))
 		}
-		for _, l := range byHand(plan.Node, s) {
+		for _, l := range byHand(plan.Node, s, here) {
 			j.ByHand = append(j.ByHand, config.Mask(l))
 		}
 		r.Steps = append(r.Steps, j)
