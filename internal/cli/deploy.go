@@ -19,6 +19,7 @@ type deployOptions struct {
 	maxFail  int
 	lockWait string
 	dryRun   bool
+	to       string // a step of each plan
 }
 
 func (p *program) deployCmd() *cobra.Command {
@@ -35,8 +36,13 @@ connected to. The bundle directory on the node is the lock: while it is there,
 every other deploy of the node is BLOCKED. It stays there when a step is not OK.
 
 Ctrl-C once stops after the running step; twice ends that step; three times
-leaves at once.`,
+leaves at once.
+
+--to halts on purpose after a step, a number or a name in each node's list. The
+exit code is 0 when all steps up to it are OK; the bundle stays open, and "step"
+goes on from there.`,
 		Example: `  conc deploy web1
+  conc deploy web1 --to migrate
   conc deploy @web --forks 4 -m "release 1.4.2"
   conc deploy web1 --set version=1.4.3 --dry-run`,
 		Args:              atLeast(1),
@@ -52,6 +58,7 @@ leaves at once.`,
 	f.IntVarP(&o.forks, "forks", "f", 1, "take `N` nodes at a time")
 	f.IntVar(&o.maxFail, "max-fail", 1, "start no further node once `N` nodes are not OK; 0 is no limit")
 	f.StringVar(&o.lockWait, "lock-wait", "", "wait this `DURATION` for a bundle that is held: 30m")
+	f.StringVar(&o.to, "to", "", "halt on purpose after `STEP`, a number or a name")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "show the plan and connect to nothing")
 	_ = cmd.RegisterFlagCompletionFunc("jobs", p.completeLists)
 	return cmd
@@ -62,6 +69,7 @@ type task struct {
 	node   *config.Node
 	plan   *jobs.Plan
 	target sshconn.Target
+	to     int // the step to halt after; 0: the last
 }
 
 // maxMessage bounds, in bytes, what is kept with the lock and shown to others.
@@ -84,6 +92,11 @@ func (p *program) deploy(ctx context.Context, patterns []string, o deployOptions
 	f, tasks, err := p.tasks(patterns, o.list)
 	if err != nil {
 		return err
+	}
+	for i := range tasks {
+		if _, tasks[i].to, err = stepRange(tasks[i].plan, "", o.to); err != nil {
+			return err
+		}
 	}
 	if o.dryRun {
 		for _, t := range tasks {
@@ -118,7 +131,7 @@ func (p *program) tasks(patterns []string, list string) (*config.File, []task, e
 		if err != nil {
 			return nil, nil, err
 		}
-		tasks[i] = task{plan.Node, plan, t}
+		tasks[i] = task{node: plan.Node, plan: plan, target: t}
 	}
 	return f, tasks, nil
 }
@@ -128,6 +141,6 @@ type runOptions struct {
 	deployOptions
 	command  string
 	lockWait time.Duration
-	from, to int   // 0: the first, the last
+	from     int   // the first step; 0: that of the list
 	resume   *look // the run that is gone on with; nil: a new one
 }

@@ -80,6 +80,7 @@ func (p *program) step(ctx context.Context, name string, o stepOptions) error {
 	}
 	t := tasks[0]
 	from, to, err := stepRange(t.plan, o.from, o.to)
+	tasks[0].to = to
 	if err != nil {
 		return err
 	}
@@ -95,7 +96,7 @@ func (p *program) step(ctx context.Context, name string, o stepOptions) error {
 		return err
 	}
 	return p.run(ctx, f, tasks, runOptions{
-		command: "step", from: from, to: to, resume: seen,
+		command: "step", from: from, resume: seen,
 		deployOptions: deployOptions{forks: 1, maxFail: 1},
 	})
 }
@@ -109,7 +110,7 @@ func stepRange(plan *jobs.Plan, first, last string) (from, to int, err error) {
 	}
 	if last != "" {
 		if to, err = plan.Find(last); err != nil {
-			return 0, 0, usagef("--to: %w", err)
+			return 0, 0, usagef("--to: %s: %w", plan.Node.Name(), err)
 		}
 		if to < from {
 			return 0, 0, usagef("--to %s is before --from %s", last, first)

@@ -161,14 +161,14 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 	}
 	setOut := &jobs.PlanRecord{
 		Run: w.id, Node: t.node.Name(), List: t.plan.List, Digest: t.plan.Digest,
-		Command: w.options.command, From: w.options.from, To: w.options.to, By: w.who(), File: absolute(w.file.Path),
+		Command: w.options.command, From: w.options.from, To: t.to, By: w.who(), File: absolute(w.file.Path),
 	}
 	if w.options.resume != nil {
 		owner = *w.options.resume.held.Owner // the run stays the one that it is
 	}
 	lookup := func(name string) (string, error) { return w.secrets.lookup(ctx, name) }
 	r := &runner.Runner{
-		From: w.options.from, To: w.options.to, Run: w.id, Plan: t.plan, Target: t.target.String(), SSH: typedSSH(t.target), Bundle: t.node.Get("bundle"),
+		From: w.options.from, To: t.to, Run: w.id, Plan: t.plan, Target: t.target.String(), SSH: typedSSH(t.target), Bundle: t.node.Get("bundle"),
 		Env: jobs.Env{
 			Node: t.node, Host: jobs.Local, Home: w.env.Home, Dir: filepath.Dir(setOut.File), Bundle: w.localBundle(t),
 			Owner: owner, Log: w.log, Secret: lookup, Ask: w.hold(ctx), SSH: t.target.SSHArgs(),
