@@ -84,6 +84,10 @@ func (e *Env) Run(ctx context.Context, c Cmd) error {
 			WithHint("look at it on that host: ps -o pid,stat,args -p %s", join(left))
 	}
 	_ = cmd.Wait()
+	if strays := strays("CONC_NODE="+e.Node.Name(), "CONC_RUN="+e.Owner.Run, "CONC_STEP="+strconv.Itoa(e.Step)); len(strays) > 0 {
+		return Errorf("%w: %w: pid %s has left the command's process group", ctx.Err(), errAlive, join(strays)).
+			WithHint("look at it on that host: ps -o pid,stat,args -p %s", join(strays))
+	}
 	return cut(ctx, "ended by signal %s", signalName(signal))
 }
 

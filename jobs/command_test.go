@@ -3,10 +3,12 @@ package jobs
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -109,6 +111,42 @@ func TestRunEndsTheWholeGroup(t *testing.T) {
 				t.Error("the child lives on")
 			}
 		})
+	}
+}
+
+// Whoever leaves the group is out of reach, and then nothing is confirmed dead.
+func TestRunTellsOfWhatLeftTheGroup(t *testing.T) {
+	setsid, err := exec.LookPath("setsid")
+	if runtime.GOOS != "linux" || err != nil {
+		t.Skip("needs setsid, and looks in /proc")
+	}
+	env, _ := testEnv(t, Remote)
+	env.Owner.Run = "01M7Z5TK32J6YP0QF1T4FN9X6X"
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	child := filepath.Join(env.Home, "child")
+	go func() {
+		for ctx.Err() == nil {
+			if data, err := os.ReadFile(child); err == nil && strings.HasSuffix(string(data), "\n") {
+				cancel()
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	r := Perform(ctx, stepOf(Shell{Line: setsid + " sh -c 'echo $$ >child; exec sleep 60' & sleep 60"}), env)
+	data, err := os.ReadFile(child)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(data)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Status != Errored || !strings.Contains(r.Message, "pid "+strconv.Itoa(pid)+" has left") {
+		t.Errorf("got %s %q, want ERROR that names pid %d", r.Status, r.Message, pid)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Error(err)
 	}
 }
 

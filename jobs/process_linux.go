@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,6 +15,30 @@ import (
 func awaitExit(pid int) {
 	for unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil) == unix.EINTR {
 	}
+}
+
+// strays lists the living processes that have both settings in the environment
+// that they were started with: what a command has started, wherever it went.
+func strays(settings ...string) []int {
+	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
+	var pids []int
+next:
+	for _, path := range environs {
+		data, err := os.ReadFile(path) // another account's cannot be read, and a zombie's is empty
+		if err != nil {
+			continue
+		}
+		env := strings.Split(string(data), "\x00")
+		for _, s := range settings {
+			if !slices.Contains(env, s) {
+				continue next
+			}
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil && pid != os.Getpid() {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 // living lists the members of a process group that are not dead yet.
