@@ -43,10 +43,11 @@ type Runner struct {
 	Env       jobs.Env // of local steps; Step, Out, Progress and Far are filled in
 	Connect   func(ctx context.Context) (Remote, error)
 	Sink      Sink
-	Interrupt *Interrupt               // nil: nobody interrupts
-	Journal   Recorder                 // of the local steps; nil: none is kept
-	ByHand    func(jobs.Step) []string // what a person would type for a step; nil: nobody asks
-	LockWait  time.Duration            // how long to wait for a bundle that is held
+	Interrupt *Interrupt                             // nil: nobody interrupts
+	Journal   Recorder                               // of the local steps; nil: none is kept
+	Ask       func(context.Context, jobs.Step) error // before each step, an error stops the run; nil: nobody is asked
+	ByHand    func(jobs.Step) []string               // what a person would type for a step; nil: nobody asks
+	LockWait  time.Duration                          // how long to wait for a bundle that is held
 
 	// Of a run that is gone on with; Connect may set them.
 	Opened []jobs.Host   // where its bundle is open
@@ -166,18 +167,9 @@ func (r *Runner) prepare(ctx context.Context) (int, error) {
 
 // connect reaches the node. A first Ctrl-C ends it: no step is running yet.
 func (r *Runner) connect(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	done := make(chan struct{})
-	go func() {
-		select {
-		case <-r.Interrupt.Stop():
-			cancel()
-		case <-done:
-		}
-	}()
+	ctx, release := r.untilStop(ctx)
 	remote, err := r.Connect(ctx)
-	close(done)
+	release()
 	if err != nil {
 		if r.Interrupt.Raised() {
 			return jobs.Stoppedf("interrupted before the first step")
@@ -235,16 +227,19 @@ func isClose(s jobs.Step) bool { _, ok := s.Op.(jobs.CloseBundle); return ok }
 func (r *Runner) steps() []jobs.Step { return r.Plan.Steps[r.From-1 : r.To] }
 
 // loop goes from stretch to stretch: one local step, or all the remote steps
-// up to the next local one.
+// up to the next local one; one by one, where each is asked for.
 func (r *Runner) loop(ctx context.Context) {
 	for n := r.From; n <= r.To; {
 		if r.Interrupt.Raised() {
 			r.stop(n)
 			return
 		}
+		if !r.mayRun(ctx, r.Plan.Steps[n-1]) {
+			return
+		}
 		end := n
 		if r.Plan.Steps[n-1].Host == jobs.Remote {
-			for end < r.To && r.Plan.Steps[end].Host == jobs.Remote {
+			for r.Ask == nil && end < r.To && r.Plan.Steps[end].Host == jobs.Remote {
 				end++
 			}
 			r.stretch(ctx, n, end)

@@ -20,6 +20,7 @@ type deployOptions struct {
 	lockWait string
 	dryRun   bool
 	to       string // a step of each plan
+	each     bool   // ask before each step
 }
 
 func (p *program) deployCmd() *cobra.Command {
@@ -40,7 +41,8 @@ leaves at once.
 
 --to halts on purpose after a step, a number or a name in each node's list. The
 exit code is 0 when all steps up to it are OK; the bundle stays open, and "step"
-goes on from there.`,
+goes on from there. --step asks before each step: Enter runs it, b shows what one
+would type for it, q stops before it.`,
 		Example: `  conc deploy web1
   conc deploy web1 --to migrate
   conc deploy @web --forks 4 -m "release 1.4.2"
@@ -59,6 +61,7 @@ goes on from there.`,
 	f.IntVar(&o.maxFail, "max-fail", 1, "start no further node once `N` nodes are not OK; 0 is no limit")
 	f.StringVar(&o.lockWait, "lock-wait", "", "wait this `DURATION` for a bundle that is held: 30m")
 	f.StringVar(&o.to, "to", "", "halt on purpose after `STEP`, a number or a name")
+	f.BoolVar(&o.each, "step", false, "ask before each step")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "show the plan and connect to nothing")
 	_ = cmd.RegisterFlagCompletionFunc("jobs", p.completeLists)
 	return cmd
@@ -105,6 +108,9 @@ func (p *program) deploy(ctx context.Context, patterns []string, o deployOptions
 			}
 		}
 		return nil
+	}
+	if err := p.canAsk(o.each); err != nil {
+		return err
 	}
 	return p.run(ctx, f, tasks, runOptions{deployOptions: o, command: "deploy", lockWait: lockWait})
 }

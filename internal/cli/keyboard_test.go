@@ -44,6 +44,7 @@ func TestInterruptedAtAQuestion(t *testing.T) {
 		args             []string
 	}{
 		{"a hold", "wait = local hold \"look at it\"\n", "HOLD", false, []string{"deploy", "web1"}},
+		{"a step", "a = remote run true\n", "NEXT", false, []string{"deploy", "web1", "--step"}},
 		{"a secret", "use = remote shell \"true %(word)s\"\n", "Secret", false, []string{"deploy", "web1"}},
 		{"a passphrase for deploy", "a = remote run true\n", "assphrase", true, []string{"deploy", "web1"}},
 		{"a passphrase for unlock", "a = remote run true\n", "assphrase", true, []string{"unlock", "web1", "--id", "AAAAAAAA"}},

@@ -18,6 +18,7 @@ type stepOptions struct {
 	from, to string
 	changed  bool
 	takeOver bool
+	each     bool // ask before each step
 }
 
 func (p *program) stepCmd() *cobra.Command {
@@ -54,6 +55,7 @@ insists. Another operator's run is refused, unless you --take-over.`,
 	f.SortFlags = false
 	f.StringVar(&o.from, "from", "", "begin with `STEP`, a number or a name")
 	f.StringVar(&o.to, "to", "", "halt after `STEP`")
+	f.BoolVar(&o.each, "step", false, "ask before each step, as deploy does")
 	f.StringVar(&o.list, "jobs", "", "the `LIST` of the run, when it is not the node's own")
 	f.BoolVar(&o.changed, "changed", false, "go on although the list is another one now")
 	f.BoolVar(&o.takeOver, "take-over", false, "go on with another operator's run")
@@ -84,6 +86,9 @@ func (p *program) step(ctx context.Context, name string, o stepOptions) error {
 	if err != nil {
 		return err
 	}
+	if err := p.canAsk(o.each && o.from != ""); err != nil {
+		return err
+	}
 	seen, err := p.look(ctx, t)
 	if err != nil {
 		return err
@@ -97,7 +102,7 @@ func (p *program) step(ctx context.Context, name string, o stepOptions) error {
 	}
 	return p.run(ctx, f, tasks, runOptions{
 		command: "step", from: from, resume: seen,
-		deployOptions: deployOptions{forks: 1, maxFail: 1},
+		deployOptions: deployOptions{forks: 1, maxFail: 1, each: o.each},
 	})
 }
 

@@ -174,6 +174,7 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 			Owner: owner, Log: w.log, Secret: lookup, Ask: w.hold(ctx), SSH: t.target.SSHArgs(),
 		},
 		Sink: w.emit, Interrupt: w.interrupt, LockWait: w.options.lockWait,
+		Ask:    w.beforeEach(t),
 		ByHand: func(s jobs.Step) []string { return byHand(t.node, s, w.localBundle(t)) },
 	}
 	r.Connect = func(ctx context.Context) (runner.Remote, error) {
