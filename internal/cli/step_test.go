@@ -191,7 +191,7 @@ func TestTwoResumesAtOnce(t *testing.T) {
 // nothing more. The next step goes on after it.
 func TestWorkstationKilledInAStep(t *testing.T) {
 	mark := t.TempDir()
-	o := newOperator(t, inProcess(t, testnode.Options{}), counted(mark, "c", "touch "+mark+"/started; sleep 1; touch "+mark+"/x"))
+	o := newOperator(t, inProcess(t, testnode.Options{}), counted(mark, "c", "touch "+mark+"/started; while [ ! -e "+mark+"/go ]; do sleep 0.05; done; touch "+mark+"/x"))
 	cmd, _, _ := o.process("deploy", "web1")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -206,6 +206,7 @@ func TestWorkstationKilledInAStep(t *testing.T) {
 	}
 	o.env.User, o.env.Hostname = osNames(t)
 	o.want(3, "step", "web1", "--from", "d") // it is still at work
+	put(t, mark, "go")
 	eventually(t, "x", func() bool { return is(mark, "x") })
 	eventually(t, "the agent has ended", func() bool {
 		return strings.Contains(o.want(0, "status", "web1").out, "not running")
