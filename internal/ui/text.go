@@ -85,14 +85,23 @@ func (t *text) header(e runner.Event) {
 			t.gap()
 		}
 		// A line of its own would be torn from its steps when nodes run at once.
-		t.printf("%s= %s, list %s, %s\n", t.prefix(e.Node), Line(e.Target), Line(e.Plan.List), Count(len(e.Plan.Steps), "step"))
+		t.printf("%s= %s, list %s, %s\n", t.prefix(e.Node), Line(e.Target), Line(e.Plan.List), stepsOf(e))
 		return
 	}
 	parts := []string{
 		strings.TrimSpace(t.o.Name + " " + t.version), "run " + bundle.Short(e.Run), Line(e.Node) + " = " + Line(e.Target),
-		"list " + Line(e.Plan.List), Count(e.To-e.From+1, "step"),
+		"list " + Line(e.Plan.List), stepsOf(e),
 	}
 	t.printf("%s\n\n", strings.Join(flow(parts, min(t.width(), 80)), "\n"))
+}
+
+// stepsOf gives "11 steps", or which of them are asked for.
+func stepsOf(e runner.Event) string {
+	from, to := asked(e)
+	if from == 1 && to == len(e.Plan.Steps) {
+		return Count(to, "step")
+	}
+	return fmt.Sprintf("steps %d to %d of %d", from, to, len(e.Plan.Steps))
 }
 
 // flow joins parts with two spaces, and goes on in a further line where they
