@@ -33,7 +33,8 @@ type PlanRecord struct {
 	Node    string `json:"node"`
 	List    string `json:"list"`
 	Digest  string `json:"digest"`
-	Command string `json:"command"` // "deploy" or "step"
+	Release string `json:"release,omitempty"` // the node's version, as its owner record has it
+	Command string `json:"command"`           // "deploy" or "step"
 	From    int    `json:"from"`
 	To      int    `json:"to"`
 	By      string `json:"by"`   // user@host

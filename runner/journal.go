@@ -135,7 +135,18 @@ func readJournal(path string) (records []jobs.Record, whole int64, torn bool, er
 		return nil, 0, false, err
 	}
 	defer f.Close() //nolint:errcheck // it was only read
-	in := bufio.NewReader(f)
+	return parseJournal(f, path)
+}
+
+// ParseJournal is ReadJournal for a journal that is not a file here; name is
+// what an error calls it.
+func ParseJournal(r io.Reader, name string) (records []jobs.Record, torn bool, err error) {
+	records, _, torn, err = parseJournal(r, name)
+	return records, torn, err
+}
+
+func parseJournal(r io.Reader, path string) (records []jobs.Record, whole int64, torn bool, err error) {
+	in := bufio.NewReader(r)
 	for n := 1; ; n++ {
 		line, err := in.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {

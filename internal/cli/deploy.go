@@ -41,8 +41,8 @@ leaves at once.
 
 --to halts on purpose after a step, a number or a name in each node's list. The
 exit code is 0 when all steps up to it are OK; the bundle stays open, and "step"
-goes on from there. --step asks before each step: Enter runs it, b shows what one
-would type for it, q stops before it.`,
+goes on from there. --step asks before each step: Enter runs it, b shows what a
+person would type for it, q stops before it.`,
 		Example: `  conc deploy web1
   conc deploy web1 --to migrate
   conc deploy @web --forks 4 -m "release 1.4.2"

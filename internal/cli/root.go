@@ -125,6 +125,7 @@ func (p *program) commands() []commandGroup {
 			p.deployCmd(),
 			p.stepCmd(),
 			p.statusCmd(),
+			p.historyCmd(),
 			p.markCmd(),
 			p.unlockCmd(),
 		}},

@@ -195,12 +195,6 @@ func (p *program) statusRecord(name string, seen *look, err error) statusJSON {
 	o := seen.held.Owner
 	r.State, r.Run, r.Holder, r.Since, r.Note = stateWord(seen), bundle.Short(o.Run), o.User+"@"+o.Host, &o.Since, o.Message
 	r.Next = seen.state.Next()
-	for _, s := range seen.state.Steps {
-		j := statusStepJ{Step: s.N, Name: s.Name, Where: s.Host, Status: s.Status, Doubt: s.Doubt}
-		if s.Mark != nil {
-			j.By = s.Mark.By
-		}
-		r.Steps = append(r.Steps, j)
-	}
+	r.Steps = stepRecords(seen.state.Steps)
 	return r
 }

@@ -161,7 +161,7 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 	}
 	setOut := &jobs.PlanRecord{
 		Run: w.id, Node: t.node.Name(), List: t.plan.List, Digest: t.plan.Digest,
-		Command: w.options.command, From: w.options.from, To: t.to, By: w.who(), File: absolute(w.file.Path),
+		Release: owner.Release, Command: w.options.command, From: w.options.from, To: t.to, By: w.who(), File: absolute(w.file.Path),
 	}
 	if w.options.resume != nil {
 		owner = *w.options.resume.held.Owner // the run stays the one that it is

@@ -2,6 +2,7 @@ package ui
 
 import (
 	"io"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -34,7 +35,7 @@ func Log(w io.Writer) runner.Sink {
 				e.Text = "output truncated"
 			}
 		}
-		line := log.WithLevel(level(e)).Time("time", e.Time).Str("type", string(e.Type)).Str("run", e.Run)
+		line := log.WithLevel(level(e)).Str("time", e.Time.Format(time.RFC3339Nano)).Str("type", string(e.Type)).Str("run", e.Run)
 		if e.Node != "" {
 			line = line.Str("node", e.Node)
 		}

@@ -1,0 +1,107 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"example.org/conc/jobs"
+	"example.org/conc/runner"
+)
+
+// logLine is what is read of a line of a run's log.
+type logLine struct {
+	Time   time.Time   `json:"time"`
+	Type   runner.Type `json:"type"`
+	Node   string      `json:"node"`
+	Step   int         `json:"step"`
+	Name   string      `json:"name"`
+	Host   jobs.Host   `json:"host"`
+	Status jobs.Status `json:"status"`
+	Took   float64     `json:"took"` // milliseconds
+	Error  string      `json:"error"`
+	Exit   int         `json:"exit"`
+	Signal int         `json:"signal"`
+	Lines  int         `json:"lines"`
+	Bytes  int64       `json:"bytes"`
+	Remark string      `json:"remark"`
+	Output string      `json:"output"`
+}
+
+func (p *program) logPath(run string) string { return filepath.Join(p.runDir(run), "log.jsonl") }
+
+// eachLogged tells of the lines of a run's log that are about a node and of one
+// of the types. A line that cannot be read, such as a torn one, is passed over:
+// the log is there to be looked at, nothing is decided by it.
+func (p *program) eachLogged(run, node string, tell func(logLine), types ...runner.Type) error {
+	f, err := os.Open(p.logPath(run))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // it was only read
+	in := bufio.NewReaderSize(f, 256<<10)
+	for {
+		text, err := in.ReadBytes('\n')
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		wanted := slices.ContainsFunc(types, func(t runner.Type) bool {
+			return bytes.Contains(text, []byte(`"type":"`+string(t)+`"`))
+		})
+		var l logLine
+		if wanted && json.Unmarshal(text, &l) == nil && l.Node == node && slices.Contains(types, l.Type) {
+			tell(l)
+		}
+	}
+}
+
+// logged gives what the log has of a node's remote steps, which this
+// workstation's journal has not, and the last status that the node ended with.
+func (p *program) logged(run, node string) (records []jobs.Record, ended jobs.Status, err error) {
+	err = p.eachLogged(run, node, func(l logLine) {
+		r := jobs.Record{Type: jobs.RecordBegin, Time: l.Time, Step: l.Step, Name: l.Name}
+		switch {
+		case l.Type == runner.NodeEnd:
+			ended = l.Status
+			return
+		case l.Host != jobs.Remote:
+			return
+		case l.Type == runner.StepEnd:
+			r.Type = jobs.RecordEnd
+			r.Result = &jobs.Result{
+				Step: l.Step, Status: l.Status, Message: l.Error, Note: l.Remark, Exit: l.Exit, Signal: l.Signal,
+				Lines: l.Lines, Bytes: l.Bytes, Took: time.Duration(l.Took * float64(time.Millisecond)),
+			}
+		}
+		records = append(records, r)
+	}, runner.StepStart, runner.StepEnd, runner.NodeEnd)
+	return records, ended, err
+}
+
+// loggedOutput gives the output of a step's last try, as the log has it.
+func (p *program) loggedOutput(run, node string, step int) (string, error) {
+	var b bytes.Buffer
+	err := p.eachLogged(run, node, func(l logLine) {
+		switch {
+		case l.Step != step:
+		case l.Type == runner.StepStart:
+			b.Reset()
+		default:
+			b.WriteString(l.Output)
+		}
+	}, runner.StepStart, runner.Output)
+	return b.String(), err
+}
