@@ -24,6 +24,8 @@ type operator struct {
 	home string
 	env  environment
 	node *testnode.Node
+
+	input string // what a command finds on standard input
 }
 
 // newOperator writes a project whose node "web1" is n, with the job list given
@@ -94,7 +96,7 @@ func (o *operator) run(args ...string) ran {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var out, err bytes.Buffer
-	p := &program{streams: Streams{In: strings.NewReader(""), Out: &out, Err: &err}, env: o.env}
+	p := &program{streams: Streams{In: strings.NewReader(o.input), Out: &out, Err: &err}, env: o.env}
 	start := time.Now()
 	code := p.main(ctx, o.args(args))
 	return ran{code, out.String(), err.String(), time.Since(start)}

@@ -118,6 +118,7 @@ func (p *program) commands() []commandGroup {
 		{"Look, without connecting", []*cobra.Command{
 			p.configCmd(),
 			p.nodesCmd(),
+			p.secretCmd(),
 			p.planCmd(),
 			p.opsCmd(),
 		}},

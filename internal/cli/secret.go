@@ -45,21 +45,26 @@ func (s *secrets) find(ctx context.Context, name string) (string, error) {
 	if v := s.p.env.Getenv(variable); v != "" {
 		return v, nil
 	}
-	// Without a session bus the keyring's library would try to start one.
-	if runtime.GOOS != "linux" || s.p.env.Getenv("DBUS_SESSION_BUS_ADDRESS") != "" {
+	if s.p.hasKeyring() {
 		if v, err := keyring.Get(keyringService, name); err == nil {
 			return v, nil
 		}
 	}
 	if s.p.terminal() == nil {
 		return "", jobs.Errorf("secret %s is not known", name).
-			WithHint("set %s in the environment, or run %s on a terminal to be asked for it", variable, s.p.name())
+			WithHint("set %s in the environment, keep it with %s secret set %s, or run %[2]s on a terminal to be asked for it", variable, s.p.name(), name)
 	}
 	v, err := s.p.prompt(ctx, fmt.Sprintf("Secret %s:", name))
 	if err == nil && v == "" {
 		err = jobs.Errorf("secret %s: the answer was empty", name)
 	}
 	return v, err
+}
+
+// hasKeyring tells whether there may be a keyring. Without a session bus its
+// library would try to start one.
+func (p *program) hasKeyring() bool {
+	return runtime.GOOS != "linux" || p.env.Getenv("DBUS_SESSION_BUS_ADDRESS") != ""
 }
 
 // secretVariable is the environment variable that gives a secret: what cannot
