@@ -127,6 +127,7 @@ func (p *program) commands() []commandGroup {
 			p.stepCmd(),
 			p.statusCmd(),
 			p.historyCmd(),
+			p.shellCmd(),
 			p.markCmd(),
 			p.unlockCmd(),
 		}},
