@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"example.org/conc/bundle"
@@ -49,14 +50,25 @@ type Runner struct {
 	ByHand    func(jobs.Step) []string               // what a person would type for a step; nil: nobody asks
 	LockWait  time.Duration                          // how long to wait for a bundle that is held
 
+	// Reconnect tries once to reach the node again after the line was gone; a
+	// *jobs.Error says that there is no use in trying further. It is tried for
+	// ReconnectFor; nil, or under a second: never.
+	Reconnect    func(ctx context.Context) (Again, error)
+	ReconnectFor time.Duration
+
 	// Of a run that is gone on with; Connect may set them.
 	Opened []jobs.Host   // where its bundle is open
 	Before []jobs.Record // what is to be recorded before the first step
 
-	remote   Remote
-	outcome  Outcome
-	open     map[jobs.Host]bool // bundles that this run opened and has not closed
-	patience time.Time          // when LockWait is over; zero until a bundle was held
+	telling   sync.Mutex // held while an event is told
+	remote    Remote
+	again     Again // the remote, once the line was back
+	outcome   Outcome
+	open      map[jobs.Host]bool // bundles that this run opened and has not closed
+	patience  time.Time          // when LockWait is over; zero until a bundle was held
+	recorded  []jobs.Record      // what was sent along to the node
+	fruitless int                // reconnections since a step ended
+	left      bool               // the operator did not wait for the line
 }
 
 // Do runs the steps and reports them. It returns when nothing of the run is
@@ -264,6 +276,7 @@ func (r *Runner) stop(n int) {
 func (r *Runner) end(res jobs.Result) {
 	s := r.Plan.Steps[res.Step-1]
 	r.outcome.Results = append(r.outcome.Results, res)
+	r.fruitless = 0
 	if res.Status == jobs.OK {
 		r.outcome.Done++
 		if isOpen(s) || isClose(s) {
@@ -285,5 +298,7 @@ func (r *Runner) emit(e Event) {
 	e.Run = r.Run
 	e.Node = r.Plan.Node.Name()
 	e.Plan, e.From, e.To, e.Target = r.Plan, r.From, r.To, r.Target
+	r.telling.Lock()
+	defer r.telling.Unlock()
 	r.Sink(e)
 }

@@ -42,11 +42,12 @@ func (r *Runner) await(ctx context.Context, held *bundle.HeldError) bool {
 // held and the operator is willing to wait.
 func (r *Runner) stretch(ctx context.Context, from, to int) {
 	for {
-		if err := r.remote.Err(); err != nil {
-			r.lost(from, err)
-			return
-		}
 		sink := &remoteSink{r: r}
+		if err := r.remote.Err(); err != nil {
+			if !r.reconnect(ctx, from, err) {
+				return
+			}
+		}
 		done, gone := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(gone)
@@ -55,6 +56,20 @@ func (r *Runner) stretch(ctx context.Context, from, to int) {
 		err := r.remote.RunSteps(ctx, from, to, sink)
 		close(done)
 		<-gone
+		next := from + sink.ended
+		if err != nil && r.outcome.Status == jobs.OK && sink.held == nil && (sink.running != 0 || next <= to) {
+			var back bool
+			if back, err = r.catchUp(ctx, sink, err, from, to); back && sink.held == nil && r.outcome.Status == jobs.OK {
+				if from += sink.ended; from > to {
+					return
+				}
+				if !r.Interrupt.Raised() {
+					continue
+				}
+				r.stop(from)
+				return
+			}
+		}
 		if sink.held == nil {
 			r.settle(ctx, sink, err, from, to)
 			return
@@ -117,13 +132,13 @@ func (r *Runner) settle(ctx context.Context, sink *remoteSink, err error, from, 
 	switch {
 	case ctx.Err() != nil:
 		res.Message = "left while it was running; it may still be running on the node"
-	case res.Step < to:
+	case res.Step < to && !sink.known:
 		res.Hint = fmt.Sprintf("the node may have gone on, up to step %d; it has its own record: ~/.conc/runs/%s/journal", to, r.Run)
 	case isOpen(s), isClose(s):
 		res.Hint = "whether the bundle is open is not known: the next deploy tells, and says how to give it up"
 	}
 	r.end(res)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil || errors.Is(err, errInterrupted) {
 		r.outcome.Status = jobs.Stopped
 	}
 }
@@ -135,15 +150,18 @@ type remoteSink struct {
 	running int          // 0: none
 	begun   time.Time
 	ended   int
+	heard   int64 // bytes of the running step's output
+	known   bool  // the node's records are known: it has not gone on
 	tail    jobs.Tail
 }
 
 func (k *remoteSink) Begin(step int) {
-	k.running, k.begun, k.tail = step, time.Now(), jobs.Tail{}
+	k.running, k.begun, k.heard, k.tail = step, time.Now(), 0, jobs.Tail{}
 	k.r.emit(Event{Type: StepStart, Step: k.r.Plan.Steps[step-1]})
 }
 
 func (k *remoteSink) Output(step int, p []byte) {
+	k.heard += int64(len(p))
 	_, _ = k.tail.Write(p)
 	k.r.emit(Event{Type: Output, Step: k.r.Plan.Steps[step-1], Data: p})
 }
@@ -177,15 +195,14 @@ func holder(res jobs.Result) *bundle.HeldError {
 // local runs one step on the workstation.
 func (r *Runner) local(ctx context.Context, s jobs.Step) {
 	// While the node is held by this run, its link has to be there.
-	if err := r.remote.Err(); err != nil && r.open[jobs.Remote] {
-		r.lost(s.N, err)
+	if err := r.remote.Err(); err != nil && r.open[jobs.Remote] && !r.reconnect(ctx, s.N, err) {
 		return
 	}
 	end := r.Interrupt.Cancel()
 	if _, ok := s.Op.(jobs.Hold); ok {
 		end = r.Interrupt.Stop() // there is nothing in it to be cut short
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	run, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	gone := make(chan struct{})
 	go func() {
@@ -199,15 +216,30 @@ func (r *Runner) local(ctx context.Context, s jobs.Step) {
 	defer func() { close(done); <-gone; cancel() }()
 
 	r.emit(Event{Type: StepStart, Step: s})
+	stop := r.watch()
+	res := r.try(run, s)
+	stop()
+	if r.repeat(ctx, s, res) {
+		res = r.try(run, s)
+		if res.Note += " (again, after the line was back)"; res.Status != jobs.OK {
+			res.Note = ""
+		}
+	}
+	r.end(res)
+	if r.left {
+		r.outcome.Status = jobs.Stopped
+	}
+}
+
+// try runs a local step, and records it.
+func (r *Runner) try(ctx context.Context, s jobs.Step) jobs.Result {
 	if r.open[jobs.Local] {
 		if err := bundle.Check(r.Env.Bundle, r.Run); err != nil {
-			r.end(jobs.Result{Step: s.N, Status: jobs.Errored, Message: "lock lost: " + r.Env.Bundle})
-			return
+			return jobs.Result{Step: s.N, Status: jobs.Errored, Message: "lock lost: " + r.Env.Bundle}
 		}
 	}
 	if err := r.record(jobs.Record{Type: jobs.RecordBegin, Step: s.N, Name: s.Name}); err != nil {
-		r.end(jobs.Result{Step: s.N, Status: jobs.Errored, Message: "not started, because the journal cannot be written: " + err.Error()})
-		return
+		return jobs.Result{Step: s.N, Status: jobs.Errored, Message: "not started, because the journal cannot be written: " + err.Error()}
 	}
 	env := r.Env
 	env.Step = s.N
@@ -229,7 +261,7 @@ func (r *Runner) local(ctx context.Context, s jobs.Step) {
 		res.Status = jobs.Errored
 		res.Message = "done, but the journal cannot be written: " + err.Error()
 	}
-	r.end(res)
+	return res
 }
 
 // record writes to the workstation's journal, and sends the same along to the
@@ -241,6 +273,7 @@ func (r *Runner) record(rec jobs.Record) error {
 			return err
 		}
 	}
+	r.recorded = append(r.recorded, rec)
 	r.remote.Record(rec)
 	return nil
 }

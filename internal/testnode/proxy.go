@@ -25,6 +25,7 @@ type Proxy struct {
 	changed  *sync.Cond // the hole was opened or closed, or the proxy closed
 	delay    time.Duration
 	hole     bool
+	refuse   bool
 	closed   bool
 	accepted int
 	passed   [2]int64 // bytes, by direction
@@ -91,6 +92,16 @@ func (p *Proxy) Blackhole(on bool) {
 	p.changed.Broadcast()
 }
 
+// Refuse resets every connection, and those that come, until off.
+func (p *Proxy) Refuse(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refuse = on
+	if on {
+		p.resetAll()
+	}
+}
+
 // Passed tells how many bytes went to the server and to the client.
 func (p *Proxy) Passed() (toServer, toClient int64) {
 	p.mu.Lock()
@@ -149,7 +160,8 @@ func (p *Proxy) accept() {
 func (p *Proxy) add(c net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
+	if p.closed || p.refuse {
+		_ = c.(*net.TCPConn).SetLinger(0)
 		_ = c.Close()
 		return false
 	}

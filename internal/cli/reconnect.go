@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"context"
+	"errors"
+
+	"example.org/conc/internal/sshconn"
+	"example.org/conc/jobs"
+	"example.org/conc/runner"
+)
+
+// reconnect makes one try to reach a node again of reach, by which it was
+// reached at first. No further try helps against a key that is not on record,
+// or where the account is not let in.
+func (w *wave) reconnect(reach func(ctx context.Context, again bool) (*link, error)) func(context.Context) (runner.Again, error) {
+	base := 0
+	if w.options.resume != nil {
+		base = w.options.resume.there
+	}
+	return func(ctx context.Context) (runner.Again, error) {
+		l, err := reach(ctx, true)
+		var ssh *sshconn.Error
+		if errors.As(err, &ssh) && ssh.Kind != sshconn.Unreachable && ssh.Kind != sshconn.Lost {
+			return nil, jobs.Errorf("%w", err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &rejoined{l, base}, nil
+	}
+}
+
+// rejoined is a link of a run whose line was gone.
+type rejoined struct {
+	*link
+	base int // records in the node's journal before the run set out
+}
+
+// Rejoin takes the run on, once its agent from before has ended.
+func (l *rejoined) Rejoin(ctx context.Context) ([]jobs.Record, string, error) {
+	return l.Client.Rejoin(ctx, l.base)
+}
