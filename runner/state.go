@@ -133,23 +133,57 @@ func (s State) InDoubt() int {
 
 // Merge joins what the node has recorded of a run with what this workstation
 // has: the records of its local steps travel to the node without being waited
-// for, so the last of them may have been lost on the way. They keep their time.
+// for, so the last of them may have been lost on the way when the line went.
+// Such a record comes where it was made: after those before it, and before what
+// any later part of the run has recorded.
 func Merge(node, workstation []jobs.Record) []jobs.Record {
-	type identity struct {
-		kind jobs.RecordType
-		step int
-		at   int64
+	if len(node) == 0 {
+		return slices.Clone(workstation)
 	}
-	of := func(r jobs.Record) identity { return identity{r.Type, r.Step, r.Time.UnixNano()} }
-	arrived := map[identity]bool{}
-	for _, r := range node {
-		arrived[of(r)] = true
-	}
-	all := slices.Clone(node)
-	for _, r := range workstation {
-		if r.Type != jobs.RecordPlan && !arrived[of(r)] {
-			all = append(all, r)
+	// The longest sequence of records that both have: the plan of a part of the
+	// run that did not reach the node may look like that of another.
+	common := make([][]int, len(workstation)+1)
+	common[len(workstation)] = make([]int, len(node)+1)
+	for i := len(workstation) - 1; i >= 0; i-- {
+		common[i] = make([]int, len(node)+1)
+		for j := len(node) - 1; j >= 0; j-- {
+			if common[i][j] = max(common[i+1][j], common[i][j+1]); sameRecord(node[j], workstation[i]) {
+				common[i][j] = max(common[i][j], common[i+1][j+1]+1)
+			}
 		}
 	}
+	lost := map[int][]jobs.Record{} // by the node's record that they come after
+	at := 0
+	for i, j := 0, 0; i < len(workstation); {
+		switch {
+		case j < len(node) && sameRecord(node[j], workstation[i]) && common[i][j] == common[i+1][j+1]+1:
+			at = j
+			i, j = i+1, j+1
+		case common[i][j] > 0 && common[i][j] == common[i][j+1]:
+			j++
+		default:
+			if workstation[i].Type != jobs.RecordPlan {
+				lost[at] = append(lost[at], workstation[i])
+			}
+			i++
+		}
+	}
+	all := make([]jobs.Record, 0, len(node)+len(workstation))
+	for i, r := range node {
+		all = append(append(all, r), lost[i]...)
+	}
 	return all
+}
+
+// sameRecord tells whether the node's record n is the workstation's record w. A
+// plan is recorded by each of them, at its own time.
+func sameRecord(n, w jobs.Record) bool {
+	if n.Type != w.Type || n.Type == jobs.RecordPlan && (n.Plan == nil || w.Plan == nil) {
+		return false
+	}
+	if n.Type == jobs.RecordPlan {
+		return n.Plan.Command == w.Plan.Command && n.Plan.From == w.Plan.From && n.Plan.To == w.Plan.To &&
+			n.Plan.By == w.Plan.By && n.Plan.File == w.Plan.File && n.Plan.Digest == w.Plan.Digest
+	}
+	return n.Step == w.Step && n.Time.Equal(w.Time)
 }
