@@ -128,6 +128,7 @@ func (p *program) commands() []commandGroup {
 			p.statusCmd(),
 			p.historyCmd(),
 			p.shellCmd(),
+			p.mountCmd(),
 			p.markCmd(),
 			p.unlockCmd(),
 		}},
