@@ -95,7 +95,7 @@ func (se *session) answer(c callBody) (any, error) {
 		}
 		return nil, bundle.Settle(p.Manifest, p.Sent)
 	}
-	return nil, jobs.Errorf("the agent knows no %q", c.Method)
+	return se.answerRejoin(c)
 }
 
 // mayDeliver keeps a delivery out of a bundle that is not ours, or no longer.

@@ -65,7 +65,7 @@ func TestStepThatMayHaveBegunIsInDoubt(t *testing.T) {
 	mark := t.TempDir()
 	list := "here = local " + waits(mark) + "\nwork = remote run true\nmore = remote run true\n"
 	o := newOperator(t, inProcess(t, testnode.Options{}), list)
-	p := o.behind(list, nil)
+	p := o.behind(list, lineStaysDown)
 	done := make(chan ran)
 	go func() { done <- o.run("deploy", "web1", "--json") }()
 	eventually(t, "the local step runs", func() bool { return is(mark, "started") })
@@ -160,7 +160,7 @@ func TestAgentThatIsKilled(t *testing.T) {
 	eventually(t, "the step's own end", func() bool { return is(mark, "done") })
 }
 
-// The agent goes while a local step needs nothing of it: known before the next.
+// The agent goes while a local step needs nothing of it: another goes on.
 func TestAgentThatIsKilledInALocalStep(t *testing.T) {
 	mark := t.TempDir()
 	o := newOperator(t, inProcess(t, testnode.Options{}), "open = remote open_bundle\npid = remote shell \"echo $PPID >"+mark+"/remote\"\nhere = local "+
@@ -175,8 +175,8 @@ func TestAgentThatIsKilledInALocalStep(t *testing.T) {
 	eventually(t, "the agent is gone", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
 	time.Sleep(200 * time.Millisecond) // until the line has told
 	put(t, mark, "go")
-	if r := <-done; r.code != 6 || is(mark, "next") || !strings.Contains(r.out, "stopped before step 4 of 4") {
-		t.Errorf("got exit code %d, want 6, before step 4\n%s", r.code, r)
+	if r := <-done; r.code != 0 || !is(mark, "next") || !strings.Contains(r.err, "the line to web1 is back") {
+		t.Errorf("got exit code %d, want 0\n%s", r.code, r)
 	}
 }
 
@@ -335,7 +335,7 @@ func TestNothingIsLeftOfADeploy(t *testing.T) {
 	bad := "bad = remote run false\nput = local put app.txt app.txt\n"
 	cut := "put = local put app.txt app.txt\n"
 	o := newOperator(t, n, good)
-	p := o.behind(good, nil)
+	p := o.behind(good, lineStaysDown)
 	o.write("app.txt", strings.Repeat("release\n", 1<<20))
 	o.want(0, "deploy", "web1")
 	measure := func() (int, int) {
@@ -345,23 +345,29 @@ func TestNothingIsLeftOfADeploy(t *testing.T) {
 		}
 		return runtime.NumGoroutine(), len(fds)
 	}
-	ini := func(list string) {
-		o.write("deploy.ini", o.ini(list, map[string]string{"sshd.port": strconv.Itoa(p.Port), "sshd.hostkey": n.HostKey}))
+	ini := func(list, reconnect string) {
+		o.write("deploy.ini", o.ini(list, map[string]string{
+			"sshd.port": strconv.Itoa(p.Port), "sshd.hostkey": n.HostKey, "timeout.reconnect": reconnect,
+		}))
 	}
 	goroutines, fds := measure()
-	for i := range 30 {
-		switch i % 3 {
+	for i := range 32 {
+		switch i % 4 {
 		case 0:
-			ini(good)
+			ini(good, "60s")
 			o.want(0, "deploy", "web1")
 		case 1:
-			ini(bad)
+			ini(bad, "60s")
 			o.want(1, "deploy", "web1")
-		case 2:
+		default:
 			o.write("app.txt", strings.Repeat(fmt.Sprintln("release", i), 1<<20))
-			ini(cut)
+			code, patience := 6, "1ms"
+			if i%4 == 3 {
+				code, patience = 0, "60s"
+			}
+			ini(cut, patience)
 			p.CutAfter(1 << 20)
-			o.want(6, "deploy", "web1")
+			o.want(code, "deploy", "web1")
 		}
 	}
 	eventually(t, "as many goroutines and open files as before", func() bool {

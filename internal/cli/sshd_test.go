@@ -49,7 +49,7 @@ put  = local  put release.bin release.bin
 	big := make([]byte, size)
 	_, _ = rand.Read(big)
 	o.write("release.bin", string(big))
-	p := o.behind(list, nil)
+	p := o.behind(list, lineStaysDown)
 	p.CutAfter(size * 3 / 10)
 	r := o.want(6, "deploy", "web1")
 	if !strings.Contains(r.out, "ERROR") {

@@ -177,7 +177,7 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 		Ask:    w.beforeEach(t),
 		ByHand: func(s jobs.Step) []string { return byHand(t.node, s, w.localBundle(t)) },
 	}
-	r.Connect = func(ctx context.Context) (runner.Remote, error) {
+	reach := func(ctx context.Context, again bool) (*link, error) {
 		if err := w.secrets.need(ctx, t.plan, r.From, r.To); err != nil {
 			return nil, err
 		}
@@ -189,7 +189,7 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 		}
 		var l *link
 		var err error
-		if w.options.resume == nil {
+		if w.options.resume == nil || again {
 			l, err = w.connect(ctx, t.target, t.node, o)
 		} else {
 			l, err = w.adopt(ctx, t, o, r)
@@ -202,6 +202,8 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 		}
 		return l, nil
 	}
+	r.Connect = func(ctx context.Context) (runner.Remote, error) { return reach(ctx, false) }
+	r.Reconnect, r.ReconnectFor = w.reconnect(reach), t.node.Duration("timeout.reconnect")
 	journal, err := runner.OpenJournal(w.journalPath(w.id, t.node.Name()))
 	if err == nil {
 		own := *setOut
