@@ -18,7 +18,10 @@ func (w *wave) adopt(ctx context.Context, t task, o agent.Options, r *runner.Run
 	if err != nil {
 		return nil, err
 	}
-	if err = l.Adopt(ctx, w.options.resume.there); err == nil {
+	if w.options.resume.rest == nil { // else there is nothing on the node to be adopted
+		err = l.Adopt(ctx, w.options.resume.there)
+	}
+	if err == nil {
 		r.Before = w.takenAsDone()
 		r.Opened, err = w.opened(t, r.Env.Bundle)
 	}
@@ -48,7 +51,10 @@ func (w *wave) opened(t task, here string) ([]jobs.Host, error) {
 	if w.options.resume == nil {
 		return nil, nil
 	}
-	hosts := []jobs.Host{jobs.Remote}
+	var hosts []jobs.Host
+	if w.options.resume.rest == nil {
+		hosts = append(hosts, jobs.Remote)
+	}
 	if !localOpenBefore(t.plan, w.options.from) {
 		return hosts, nil
 	}

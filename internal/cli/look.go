@@ -16,6 +16,11 @@ type look struct {
 	held  *bundle.HeldError // nil: nobody
 	there int               // records in the node's journal
 	state runner.State      // of its run; without a plan when there is no journal
+
+	// Of a node that is free, when a run of this workstation has something left
+	// to do after it closed its bundle; nil: none has.
+	rest     *bundle.Owner
+	restFrom int // the first step that is left
 }
 
 func (l *look) close() { _ = l.conn.Close() }
@@ -39,8 +44,11 @@ func (p *program) look(ctx context.Context, t task) (*look, error) {
 // with those of this workstation.
 func (p *program) inquire(ctx context.Context, c *agent.Client, node string, seen *look) error {
 	var err error
-	if seen.held, err = c.Held(ctx); err != nil || seen.held == nil || seen.held.Owner == nil {
+	if seen.held, err = c.Held(ctx); err != nil || seen.held != nil && seen.held.Owner == nil {
 		return err
+	}
+	if seen.held == nil {
+		return p.rest(ctx, c, node, seen)
 	}
 	run := seen.held.Owner.Run
 	there, torn, err := c.Journal(ctx, run)

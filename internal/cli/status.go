@@ -136,11 +136,17 @@ func (p *program) showState(t task, seen *look) error {
 // proposals are what to type about a held node.
 func (p *program) proposals(t task, seen *look) [][2]string {
 	h, name := seen.held, t.node.Name()
-	if h == nil || h.Alive {
+	if h != nil && h.Alive {
 		return nil
 	}
 	conc := func(args ...string) string {
 		return quote(append(append([]string{p.name()}, p.flags.again()...), args...)...)
+	}
+	if h == nil {
+		if seen.rest == nil {
+			return nil
+		}
+		return [][2]string{{"go on", conc("step", name, "--from", fmt.Sprint(seen.restFrom))}}
 	}
 	all := [][2]string{{"look around", quote(append([]string{"ssh"}, typedSSH(t.target)...)...)}}
 	if h.Owner == nil {
@@ -187,6 +193,9 @@ func (p *program) statusRecord(name string, seen *look, err error) statusJSON {
 		return r
 	case seen.held == nil:
 		r.State = "free"
+		if seen.rest != nil {
+			r.Run, r.Next, r.Steps = bundle.Short(seen.rest.Run), seen.restFrom, stepRecords(seen.state.Steps)
+		}
 		return r
 	case seen.held.Owner == nil:
 		r.State = "held"

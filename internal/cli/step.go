@@ -97,6 +97,9 @@ func (p *program) step(ctx context.Context, name string, o stepOptions) error {
 	if o.from == "" {
 		return p.showState(t, seen)
 	}
+	if seen.rest != nil && from >= seen.restFrom {
+		seen.held = &bundle.HeldError{Owner: seen.rest}
+	}
 	if err := p.mayResume(t, seen, o); err != nil {
 		return err
 	}
@@ -129,6 +132,9 @@ func (p *program) mayResume(t task, seen *look, o stepOptions) error {
 	node := t.node.Name()
 	h := seen.held
 	switch {
+	case h == nil && seen.rest != nil:
+		return jobs.Blockedf("%s: run %s has closed its bundle there", node, bundle.Short(seen.rest.Run)).
+			WithHint("what is left of it begins with step %d", seen.restFrom)
 	case h == nil:
 		return jobs.Blockedf("no interrupted run on this node: %s is free", node).WithHint("conc deploy %s", node)
 	case h.Owner == nil:

@@ -31,10 +31,13 @@ func State(f Found) string {
 	h := f.Held
 	if h == nil {
 		line("free: nobody holds it")
-		return b.String()
 	}
 	row := func(label, s string) { line("  %-8s  %s", label, Line(config.Mask(s))) }
-	if h.Owner == nil {
+	if h == nil {
+		if p := f.State.Plan; p != nil {
+			row("left", fmt.Sprintf("run %s has closed the bundle there, and is not at the end of its list", bundle.Short(p.Run)))
+		}
+	} else if h.Owner == nil {
 		row("holder", "unknown: "+h.Dir+" has no record of its owner")
 	} else {
 		row("holder", fmt.Sprintf("%s@%s, run %s, since %s", h.Owner.User, h.Owner.Host, bundle.Short(h.Owner.Run), since(h.Owner.Since, f.Now)))
@@ -52,8 +55,8 @@ func State(f Found) string {
 	}
 	if steps := f.State.Steps; len(steps) > 0 {
 		b.WriteString("\n")
-		b.WriteString(t.stateTable(steps, h.Alive, f.Now))
-	} else if h.Owner != nil {
+		b.WriteString(t.stateTable(steps, h != nil && h.Alive, f.Now))
+	} else if h != nil && h.Owner != nil {
 		row("steps", "not known: there is no journal of this run")
 	}
 	if len(f.Next) > 0 {
