@@ -72,7 +72,8 @@ type Options struct {
 	Uploading  func(done, total int64) // progress of the agent's own upload; may be nil
 	Log        zerolog.Logger
 
-	pulse pulse // for tests
+	pulse   pulse // for tests
+	patient bool  // output waits for its sink, instead of being left out
 }
 
 // pulse says how the two ends watch each other: a PING every beat, and an end

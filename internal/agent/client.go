@@ -37,6 +37,7 @@ type Client struct {
 	once    sync.Once
 	err     error
 	work    sync.WaitGroup
+	patient bool // as in Options
 
 	mu      sync.Mutex
 	closing bool
@@ -66,7 +67,7 @@ type stretch struct {
 // neither waits nor fails: what comes of it is told by greeted, ready and done.
 func newClient(t Transport, proc Proc, o Options, nonce string) *Client {
 	c := &Client{
-		t: t, proc: proc, pulse: o.pulse.or(5*time.Second, 20*time.Second),
+		t: t, proc: proc, patient: o.patient, pulse: o.pulse.or(5*time.Second, 20*time.Second),
 		node: clientNode{name: o.Node.Name(), bundle: o.Node.Get("bundle")},
 		out:  newQueue(), greeted: make(chan struct{}), ready: make(chan struct{}),
 		said: make(chan struct{}), exited: make(chan struct{}), done: make(chan struct{}), calls: map[uint32]chan replyBody{},
@@ -159,15 +160,15 @@ func (c *Client) ended(err error) error {
 	if errors.As(err, &bad) || errors.As(err, &said) || errors.Is(err, errTooNoisy) {
 		return err
 	}
-	patience := time.After(reapGrace)
+	limit := time.After(reapGrace)
 	select {
 	case <-c.exited:
-	case <-patience:
+	case <-limit:
 		return fmt.Errorf("the link to %s is gone: %w", c.node.name, err)
 	}
 	select {
 	case <-c.said:
-	case <-patience: // a child that lives on may hold it open
+	case <-limit: // a child that lives on may hold it open
 	}
 	text := exitText(c.exit)
 	if last := c.stderr.text(); last != "" {
@@ -260,6 +261,10 @@ func (c *Client) handle(f frame) error {
 	return badFrame("frame of type %d", f.kind)
 }
 
+// patience is how often a patient client tries to hand a piece of output over,
+// a millisecond apart.
+const patience = 5000
+
 // event takes a frame of the running stretch. Only what may come now does: a
 // node cannot make up steps.
 func (c *Client) event(f frame) error {
@@ -288,7 +293,12 @@ func (c *Client) event(f frame) error {
 	}
 	switch f.kind {
 	case kindOut:
-		if !s.events.pushOut(n, f.body) && !s.dropped {
+		ok := s.events.pushOut(n, f.body)
+		for try := 0; !ok && c.patient && try < patience; try++ {
+			time.Sleep(time.Millisecond)
+			ok = s.events.pushOut(n, f.body)
+		}
+		if !ok && !s.dropped {
 			s.dropped = true
 			s.events.pushNote(n, "output truncated here: it comes faster than it is shown")
 		}

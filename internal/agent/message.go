@@ -37,6 +37,10 @@ type configBody struct {
 	Specs  []jobs.Spec       `json:"specs,omitempty"`  // empty: no steps will be run
 	Digest string            `json:"digest,omitempty"` // of the plan, to compare
 	Record *jobs.PlanRecord  `json:"record,omitempty"` // without its steps, which are the specs
+
+	// To the root agent alone: of the account whose agent it works for.
+	Home   string `json:"home,omitempty"`
+	Locale string `json:"locale,omitempty"` // its LC_ALL
 }
 
 type runBody struct {
@@ -63,6 +67,7 @@ const (
 	callJournal = "journal"
 	callMark    = "mark"
 	callUnlock  = "unlock"
+	callElevate = "elevate"
 	callLacking = "lacking"
 	callSettle  = "settle"
 )
@@ -93,6 +98,11 @@ type markParams struct {
 
 type unlockParams struct {
 	Run string `json:"run"`
+}
+
+// elevateParams hold the password as bytes, which can be cleared.
+type elevateParams struct {
+	Password []byte `json:"password,omitempty"`
 }
 
 type deliverParams struct {

@@ -19,6 +19,9 @@ func (se *session) call(f frame) error {
 	if err := f.unpack(&c); err != nil {
 		return err
 	}
+	if c.Method == callElevate {
+		clear(f.body)
+	}
 	if se.node == nil {
 		return badFrame("a call before the configuration")
 	}
@@ -82,6 +85,14 @@ func (se *session) answer(c callBody) (any, error) {
 			return nil, err
 		}
 		return se.unlock(p.Run)
+	case callElevate:
+		var p elevateParams
+		err := json.Unmarshal(c.Params, &p)
+		clear(c.Params)
+		if err != nil {
+			return nil, badFrame("a password that cannot be read")
+		}
+		return se.elevate(p.Password)
 	case callLacking, callSettle:
 		var p deliverParams
 		if err := json.Unmarshal(c.Params, &p); err != nil {

@@ -63,6 +63,7 @@ func (s *Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	se.lose(err)
 	se.work.Wait()
+	se.dismiss()
 	se.release()
 	se.out.close()
 	cancel() // the reader's hand-over
@@ -123,6 +124,11 @@ type session struct {
 	bundle  string // absolute; "" when the node has none
 	plan    *jobs.Plan
 	secrets map[string]string
+	config  configBody // as it came, for the root agent
+
+	root     rootAgent
+	performs bool        // this is the root agent
+	lost     atomic.Bool // the far side is gone
 
 	work sync.WaitGroup // a stretch and the calls
 
@@ -236,6 +242,7 @@ func (se *session) refuse(err error) error {
 // lose ends everything that the far side may no longer want: nothing further is
 // started, and the running step is cancelled if the node says so.
 func (se *session) lose(err error) {
+	se.lost.Store(true)
 	se.mu.Lock()
 	defer se.mu.Unlock()
 	se.stopped = true
@@ -327,6 +334,19 @@ func (se *session) configure(f frame) error {
 	if err := f.unpack(&c); err != nil {
 		return err
 	}
+	if c.Home != "" {
+		if os.Geteuid() != 0 || !filepath.IsAbs(c.Home) {
+			return badFrame("steps as root for the home %.40q, and this is not root", c.Home)
+		}
+		server := *se.Server
+		server.Home = c.Home
+		se.Server, se.performs = &server, true
+		if c.Locale == "" {
+			_ = os.Unsetenv("LC_ALL")
+		} else {
+			_ = os.Setenv("LC_ALL", c.Locale)
+		}
+	}
 	node := config.NewNode(c.Node, c.Values)
 	if b := node.Get("bundle"); b != "" {
 		if !filepath.IsLocal(b) || filepath.Clean(b) == "." {
@@ -350,7 +370,7 @@ func (se *session) configure(f frame) error {
 		}
 		se.plan = plan
 	}
-	se.node, se.owner, se.setOut = node, c.Owner, c.Record
+	se.node, se.owner, se.setOut, se.config = node, c.Owner, c.Record, c
 	if se.setOut != nil {
 		se.setOut.Steps = c.Specs
 	}

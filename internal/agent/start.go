@@ -48,7 +48,7 @@ func Start(ctx context.Context, t Transport, o Options) (*Client, error) {
 	}
 	c, first := l.try(ctx, own, false)
 	if first == nil || !missing(first) {
-		return l.admit(c, first)
+		return c, first
 	}
 	o.Log.Debug().Err(first).Msg("no agent of this version on the node")
 
@@ -58,7 +58,7 @@ func Start(ctx context.Context, t Transport, o Options) (*Client, error) {
 	}
 	if bin.hash != own {
 		if c, err := l.try(ctx, bin.hash, false); err == nil || !missing(err) {
-			return l.admit(c, err)
+			return c, err
 		}
 	}
 	if err := l.upload(ctx, bin); err != nil {
@@ -77,7 +77,7 @@ func Start(ctx context.Context, t Transport, o Options) (*Client, error) {
 		errors.As(err, &e)
 		err = cannotStart(o.Node.Name(), command(bin.hash), e.status, e.text)
 	}
-	return l.admit(c, err)
+	return c, err
 }
 
 // prepare makes what will be sent, before anything is.
@@ -250,25 +250,6 @@ func joined(a, b string) string {
 		return a + "; " + b
 	}
 	return a + b
-}
-
-// admit takes an agent on, or not.
-func (l *launch) admit(c *Client, err error) (*Client, error) {
-	if err != nil {
-		return nil, err
-	}
-	if l.Plan != nil && c.hello.UID != 0 {
-		for _, s := range l.Plan.Steps {
-			if s.Host == jobs.Remote && s.Sudo {
-				_ = c.Close()
-				return nil, &StartError{
-					Err:  fmt.Errorf("%s: step %d %s is to run with sudo, which this version cannot do", l.Node.Name(), s.N, clean(s.Name, maxQuoted)),
-					Hint: "let conc log in as root, or take the modifier sudo away and allow the account what the step needs",
-				}
-			}
-		}
-	}
-	return c, nil
 }
 
 // maxUname bounds what a login shell may print around a line that is asked for.

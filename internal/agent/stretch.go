@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
+	"io"
 	"time"
 
 	"example.org/conc/bundle"
@@ -88,9 +88,12 @@ func (se *session) wanted(ctx context.Context) bool {
 
 // step runs one step, if it may be run, and records it.
 func (se *session) step(ctx context.Context, s jobs.Step) jobs.Result {
-	if s.Sudo && os.Getuid() != 0 {
-		return outcome(jobs.Errorf("this step needs root, and the agent is not root").
-			WithHint("let conc log in as root, or as an account that may do it without sudo"))
+	if se.performs {
+		env := se.env(s, patientOut{se, s.N})
+		return jobs.Perform(ctx, s, &env)
+	}
+	if s.Sudo && !se.elevated() {
+		return outcome(jobs.Errorf("this step needs root, and sudo was not asked for it before"))
 	}
 	if err := se.guard(s); err != nil {
 		return outcome(jobs.Errorf("%w", err).WithHint("nothing was done; see who holds the node: conc status %s", se.node.Name()))
@@ -105,14 +108,8 @@ func (se *session) step(ctx context.Context, s jobs.Step) jobs.Result {
 	}
 	se.note(s, nil)
 	out := se.outlet(s.N)
-	env := jobs.Env{
-		Node: se.node, Host: jobs.Remote, Step: s.N,
-		Home: se.Home, Dir: se.Home, Bundle: se.bundle, Owner: se.owner,
-		Log: se.Log, Out: out, Progress: se.progress(s.N),
-		Secret: se.secret,
-		Ask:    func(string) error { return jobs.ErrNoAnswer },
-	}
-	r := jobs.Perform(ctx, s, &env)
+	env := se.env(s, out)
+	r := se.perform(ctx, s, &env)
 	r.Step = s.N
 	out.close()
 	if r.Status == jobs.Blocked && len(r.Owner) > 0 {
@@ -129,6 +126,17 @@ func (se *session) step(ctx context.Context, s jobs.Step) jobs.Result {
 	se.note(s, &r)
 	se.run.worked = se.run.worked || r.Status != jobs.Blocked || !isOpen(s)
 	return r
+}
+
+// env is what the op of a step is given here.
+func (se *session) env(s jobs.Step, out io.Writer) jobs.Env {
+	return jobs.Env{
+		Node: se.node, Host: jobs.Remote, Step: s.N,
+		Home: se.Home, Dir: se.Home, Bundle: se.bundle, Owner: se.owner,
+		Log: se.Log, Out: out, Progress: se.progress(s.N),
+		Secret: se.secret,
+		Ask:    func(string) error { return jobs.ErrNoAnswer },
+	}
 }
 
 // outcome is the result of a step that was not run.

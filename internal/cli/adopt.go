@@ -6,18 +6,14 @@ import (
 	"fmt"
 
 	"example.org/conc/bundle"
-	"example.org/conc/internal/agent"
 	"example.org/conc/jobs"
 	"example.org/conc/runner"
 )
 
-// adopt starts the agent that goes on with an interrupted run. Of two that try
-// it at the same moment, the node takes one.
-func (w *wave) adopt(ctx context.Context, t task, o agent.Options, r *runner.Runner) (*link, error) {
-	l, err := w.start(ctx, w.options.resume.conn, t.node, o)
-	if err != nil {
-		return nil, err
-	}
+// adopt has the agent go on with an interrupted run. Of two that try it at the
+// same moment, the node takes one.
+func (w *wave) adopt(ctx context.Context, t task, l *link, r *runner.Runner) error {
+	var err error
 	if w.options.resume.rest == nil { // else there is nothing on the node to be adopted
 		err = l.Adopt(ctx, w.options.resume.there)
 	}
@@ -25,10 +21,7 @@ func (w *wave) adopt(ctx context.Context, t task, o agent.Options, r *runner.Run
 		r.Before = w.takenAsDone()
 		r.Opened, err = w.opened(t, r.Env.Bundle)
 	}
-	if err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
+	return err
 }
 
 // takenAsDone are the records of what is said by going on at a step: that those

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"os"
 	"path/filepath"
 
 	"github.com/rs/zerolog"
@@ -20,6 +21,8 @@ func (p *program) agentCmd() *cobra.Command {
 		Args:   noArgs,
 		Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			// Where sudo resets no environment, they are here still.
+			_, _ = os.Unsetenv(agent.AskpassVariable), os.Unsetenv("SUDO_ASKPASS")
 			server := &agent.Server{
 				Program:  p.agentProgram(),
 				Home:     p.env.Home,

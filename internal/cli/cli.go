@@ -4,7 +4,10 @@ package cli
 import (
 	"context"
 	"io"
+	"os"
+	"slices"
 
+	"example.org/conc/internal/agent"
 	"example.org/conc/jobs"
 )
 
@@ -24,6 +27,12 @@ type Streams struct {
 
 // Main runs one command line (without the program's name) and gives the exit code.
 func Main(ctx context.Context, app App, args []string, s Streams) int {
+	if socket := os.Getenv(agent.AskpassVariable); socket != "" && !slices.Equal(args, []string{"agent"}) {
+		if agent.Askpass(socket, s.Out) != nil {
+			return exitError // sudo says that no password was given
+		}
+		return exitOK
+	}
 	p := &program{app: app, streams: s}
 	var err error
 	if p.env, err = surroundings(); err != nil {

@@ -21,6 +21,7 @@ type deployOptions struct {
 	dryRun   bool
 	to       string // a step of each plan
 	each     bool   // ask before each step
+	sudoOptions
 }
 
 func (p *program) deployCmd() *cobra.Command {
@@ -63,6 +64,7 @@ person would type for it, q stops before it.`,
 	f.StringVar(&o.to, "to", "", "halt on purpose after `STEP`, a number or a name")
 	f.BoolVar(&o.each, "step", false, "ask before each step")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "show the plan and connect to nothing")
+	o.sudoOptions.flags(f)
 	_ = cmd.RegisterFlagCompletionFunc("jobs", p.completeLists)
 	return cmd
 }

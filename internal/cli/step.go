@@ -19,6 +19,7 @@ type stepOptions struct {
 	changed  bool
 	takeOver bool
 	each     bool // ask before each step
+	sudoOptions
 }
 
 func (p *program) stepCmd() *cobra.Command {
@@ -59,6 +60,7 @@ insists. Another operator's run is refused, unless you --take-over.`,
 	f.StringVar(&o.list, "jobs", "", "the `LIST` of the run, when it is not the node's own")
 	f.BoolVar(&o.changed, "changed", false, "go on although the list is another one now")
 	f.BoolVar(&o.takeOver, "take-over", false, "go on with another operator's run")
+	o.sudoOptions.flags(f)
 	_ = cmd.RegisterFlagCompletionFunc("jobs", p.completeLists)
 	return cmd
 }
@@ -105,7 +107,7 @@ func (p *program) step(ctx context.Context, name string, o stepOptions) error {
 	}
 	return p.run(ctx, f, tasks, runOptions{
 		command: "step", from: from, resume: seen,
-		deployOptions: deployOptions{forks: 1, maxFail: 1, each: o.each},
+		deployOptions: deployOptions{forks: 1, maxFail: 1, each: o.each, sudoOptions: o.sudoOptions},
 	})
 }
 

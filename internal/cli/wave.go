@@ -25,6 +25,10 @@ import (
 
 // run takes the nodes through their plans and reports how that ended.
 func (p *program) run(ctx context.Context, f *config.File, tasks []task, o runOptions) error {
+	sudo, err := p.sudoers(ctx, o, tasks)
+	if err != nil {
+		return err
+	}
 	id := ulid.Make().String()
 	if o.resume != nil {
 		id = o.resume.held.Owner.Run
@@ -40,7 +44,7 @@ func (p *program) run(ctx context.Context, f *config.File, tasks []task, o runOp
 	defer release()
 	w := &wave{
 		program: p, file: f, id: id, options: o, interrupt: interrupt,
-		secrets: p.secrets(), log: zerolog.New(logFile), show: p.ui().Show, keep: ui.Log(logFile),
+		secrets: sudo.secrets, sudo: sudo, log: zerolog.New(logFile), show: p.ui().Show, keep: ui.Log(logFile),
 	}
 	names := make([]string, len(tasks))
 	for i, t := range tasks {
@@ -90,6 +94,7 @@ type wave struct {
 	options   runOptions
 	interrupt *runner.Interrupt
 	secrets   *secrets
+	sudo      *sudoers
 	log       zerolog.Logger
 	mu        sync.Mutex // held while an event is told
 	show      runner.Sink
@@ -192,12 +197,16 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 		if w.options.resume == nil || again {
 			l, err = w.connect(ctx, t.target, t.node, o)
 		} else {
-			l, err = w.adopt(ctx, t, o, r)
+			l, err = w.start(ctx, w.options.resume.conn, t.node, o)
 		}
 		if err != nil {
 			return nil, err
 		}
-		if err := refuseSudo(t.plan.Steps[r.From-1:r.To], os.Geteuid(), l.Hello().UID); err != nil {
+		err = w.sudo.elevate(ctx, l.Client, t, t.plan.Steps[r.From-1:r.To])
+		if err == nil && w.options.resume != nil && !again {
+			err = w.adopt(ctx, t, l, r)
+		}
+		if err != nil {
 			return nil, errors.Join(err, l.Close())
 		}
 		return l, nil
@@ -216,22 +225,6 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 	defer journal.Close() //nolint:errcheck // every record in it is on disk already
 	r.Journal = journal
 	return r.Do(ctx)
-}
-
-// refuseSudo says before the lock is taken which step cannot be run: conc does
-// not call sudo, so a step with that modifier needs an account that is root.
-func refuseSudo(steps []jobs.Step, here, there int) error {
-	for _, s := range steps {
-		uid := there
-		if s.Host == jobs.Local {
-			uid = here
-		}
-		if s.Sudo && uid != 0 {
-			return jobs.Errorf("step %d %s: sudo, and the account on the %s side is not root", s.N, s.Name, s.Host).
-				WithHint("this version of conc does not call sudo itself: log in as root for this list, or take the step out and do it by hand")
-		}
-	}
-	return nil
 }
 
 // typedSSH is what a person types to get to the same place. The options that

@@ -1,0 +1,198 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/spf13/pflag"
+
+	"example.org/conc/config"
+	"example.org/conc/internal/agent"
+	"example.org/conc/jobs"
+)
+
+// sudoOptions are the flags of the commands that may need sudo on a node.
+type sudoOptions struct {
+	askSudo  bool
+	sudoFile string
+}
+
+func (o *sudoOptions) flags(f *pflag.FlagSet) {
+	f.BoolVarP(&o.askSudo, "ask-sudo", "K", false, "ask for one sudo password for all nodes, before anything is done")
+	f.StringVar(&o.sudoFile, "sudo-password-file", "", "take the sudo password from the first line of `FILE`")
+}
+
+// sudoers has the sudo passwords of one run. A node gets one only when its sudo
+// asks for it.
+type sudoers struct {
+	p       *program
+	secrets *secrets
+	given   string // for every node: of the file, or of --ask-sudo; "" is none
+	asked   bool   // given was typed, and may be typed again
+
+	mu    sync.Mutex
+	known map[string]string // by node: what its sudo took
+}
+
+// sudoers takes the password that is given before the run, if it is one in
+// which sudo may be called at all.
+func (p *program) sudoers(ctx context.Context, o runOptions, tasks []task) (*sudoers, error) {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	s := &sudoers{p: p, secrets: p.secrets(), known: map[string]string{}}
+	wanted := false
+	for _, t := range tasks {
+		from, to := max(o.from, 1), t.to
+		if to == 0 {
+			to = len(t.plan.Steps)
+		}
+		wanted = wanted || needsSudo(t.plan.Steps[from-1:to])
+	}
+	var err error
+	switch {
+	case !wanted:
+	case o.sudoFile != "":
+		s.given, err = passwordFile(o.sudoFile)
+	case o.askSudo:
+		s.asked = true
+		s.given, err = s.ask(ctx, "Sudo password:")
+	}
+	return s, err
+}
+
+// needsSudo tells whether there is a step of the node's with sudo.
+func needsSudo(steps []jobs.Step) bool {
+	for _, s := range steps {
+		if s.Sudo && s.Host == jobs.Remote {
+			return true
+		}
+	}
+	return false
+}
+
+// passwordFile reads a password that nobody else may read.
+func passwordFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", jobs.Errorf("--sudo-password-file: %w", err)
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err == nil && fi.Mode().Perm()&0o077 != 0 {
+		return "", jobs.Errorf("--sudo-password-file: %s is open to others (mode %04o)", path, fi.Mode().Perm()).
+			WithHint("close it: chmod 600 %s", quote(path))
+	}
+	if err != nil {
+		return "", jobs.Errorf("--sudo-password-file: %w", err)
+	}
+	line, err := bufio.NewReader(io.LimitReader(f, maxMessage)).ReadString('\n')
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", jobs.Errorf("--sudo-password-file: %w", err)
+	}
+	return usable(strings.TrimRight(line, "\r\n"), "the first line of "+path)
+}
+
+// usable refuses what can be no password for sudo, which reads a line.
+func usable(password, what string) (string, error) {
+	switch {
+	case password == "":
+		return "", jobs.Errorf("%s is empty: nothing was changed", what)
+	case strings.ContainsAny(password, "\r\n\x00"):
+		return "", jobs.Errorf("%s is not a line of text: sudo cannot be given it", what)
+	}
+	return password, nil
+}
+
+func (s *sudoers) ask(ctx context.Context, question string) (string, error) {
+	text, err := s.p.prompt(ctx, question)
+	switch {
+	case errors.Is(err, errNobody):
+		return "", jobs.Errorf("sudo wants a password, and there is no terminal to ask for it on").
+			WithHint("give it by --sudo-password-file FILE, or by sudo.secret in deploy.ini")
+	case err != nil && ctx.Err() != nil:
+		return "", ctx.Err()
+	case err != nil:
+		return "", jobs.Errorf("the sudo password: %w", err)
+	}
+	return usable(text, "the sudo password")
+}
+
+// sudoPrompts is how often a password is asked for on a terminal.
+const sudoPrompts = 3
+
+// elevate gets what the steps with sudo need, and proves it, before the first
+// step. The workstation's own sudo is not called.
+func (s *sudoers) elevate(ctx context.Context, c *agent.Client, t task, steps []jobs.Step) error {
+	for _, step := range steps {
+		if step.Sudo && step.Host == jobs.Local && os.Geteuid() != 0 {
+			return jobs.Errorf("step %d %s: local sudo, and you are not root on this workstation", step.N, step.Name).
+				WithHint("conc calls sudo on the nodes only: take the modifier away, and let the step call sudo itself, or do it by hand")
+		}
+	}
+	if !needsSudo(steps) || c.Hello().UID == 0 {
+		return nil
+	}
+	got, err := c.Elevate(ctx, nil)
+	if err != nil || got == agent.Elevated {
+		return err
+	}
+	who := t.target.User + "@" + t.node.Name()
+	for try := 1; ; try++ {
+		password, typed, err := s.password(ctx, t.node, who, try)
+		if err != nil {
+			return err
+		}
+		agent.NoCore()
+		got, err := c.Elevate(ctx, []byte(password))
+		if err != nil {
+			return err
+		}
+		if got == agent.Elevated {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.known[t.node.Name()] = password
+			return nil
+		}
+		if !typed || try == sudoPrompts {
+			return jobs.Errorf("sudo refused the password for %s: nothing was changed", who).
+				WithHint("try it there: conc has asked no more than %s", tries(try))
+		}
+		s.p.warn(fmt.Sprintf("sudo refused the password for %s", who))
+	}
+}
+
+func tries(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+// password gives what is to be tried; typed says that another may be tried
+// after it.
+func (s *sudoers) password(ctx context.Context, node *config.Node, who string, try int) (_ string, typed bool, _ error) {
+	s.mu.Lock()
+	known := s.known[node.Name()]
+	s.mu.Unlock()
+	switch {
+	case known != "":
+		return known, false, nil
+	case s.given != "" && try == 1:
+		return s.given, s.asked, nil
+	case node.Get("sudo.secret") != "":
+		v, err := config.Reveal(node.Get("sudo.secret"), func(name string) (string, error) { return s.secrets.lookup(ctx, name) })
+		if err != nil {
+			return "", false, err
+		}
+		v, err = usable(v, "sudo.secret")
+		return v, false, err
+	}
+	v, err := s.ask(ctx, "Sudo password for "+who+":")
+	return v, true, err
+}
