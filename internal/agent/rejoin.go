@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"example.org/conc/bundle"
 	"example.org/conc/jobs"
@@ -170,10 +169,16 @@ func (c *Client) Rejoin(ctx context.Context, base int) (records []jobs.Record, b
 	if res.Busy != "" {
 		return nil, clean(res.Busy, maxQuoted), nil
 	}
-	for _, r := range res.Records {
-		if r.Result != nil && !slices.Contains([]jobs.Status{jobs.OK, jobs.Blocked, jobs.Failed, jobs.Stopped, jobs.Errored, jobs.TimedOut}, r.Result.Status) {
-			return nil, "", badFrame("a recorded result without a status")
+	for i, r := range res.Records {
+		if r.Result == nil {
+			continue
 		}
+		// The same is made sure of as for a result that comes by itself.
+		sober, err := unpackEnd(packEnd(*r.Result))
+		if err != nil {
+			return nil, "", err
+		}
+		res.Records[i].Result = &sober
 	}
 	return res.Records, "", nil
 }
