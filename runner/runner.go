@@ -126,6 +126,9 @@ func (r *Runner) begin(ctx context.Context) error {
 	for _, h := range r.Opened {
 		r.open[h] = true
 	}
+	if err := r.changed(ctx); err != nil {
+		return fmt.Errorf("the journal cannot be written: %w", err)
+	}
 	for _, rec := range r.Before {
 		if err := r.record(rec); err != nil {
 			return fmt.Errorf("the journal cannot be written: %w", err)

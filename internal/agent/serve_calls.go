@@ -104,7 +104,9 @@ func (se *session) answer(c callBody) (any, error) {
 		if c.Method == callLacking {
 			return bundle.Lacking(p.Manifest, se.owner.Run)
 		}
-		return nil, bundle.Settle(p.Manifest, p.Sent)
+		return nil, se.settle(p)
+	case callChanged:
+		return se.changed()
 	}
 	return se.answerRejoin(c)
 }

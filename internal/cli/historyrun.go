@@ -107,6 +107,9 @@ func (p *program) showPast(all []pastRun) error {
 			row("gone on", "%s by %s, from step %d", ui.When(s.Time, now), s.Plan.By, max(1, s.Plan.From))
 		}
 		row("status", "%s, %d of %s, %s", r.status(), r.done(), ui.Count(len(r.state.Steps), "step"), ui.Took(r.took()))
+		if len(r.state.Changed) > 0 {
+			row("by hand", "%s", strings.Join(r.state.Changed, ", "))
+		}
 		if r.log != "" {
 			row("log", "%s", r.log)
 		}
