@@ -102,7 +102,7 @@ func passwordFile(path string) (string, error) {
 func usable(password, what string) (string, error) {
 	switch {
 	case password == "":
-		return "", jobs.Errorf("%s is empty: nothing was changed", what)
+		return "", jobs.Errorf("%s is empty", what)
 	case strings.ContainsAny(password, "\r\n\x00"):
 		return "", jobs.Errorf("%s is not a line of text: sudo cannot be given it", what)
 	}
@@ -160,8 +160,8 @@ func (s *sudoers) elevate(ctx context.Context, c *agent.Client, t task, steps []
 			return nil
 		}
 		if !typed || try == sudoPrompts {
-			return jobs.Errorf("sudo refused the password for %s: nothing was changed", who).
-				WithHint("try it there: conc has asked no more than %s", tries(try))
+			return jobs.Errorf("sudo refused the password for %s", who).
+				WithHint("it was tried %s; try it on the node: sudo -k -v", tries(try))
 		}
 		s.p.warn(fmt.Sprintf("sudo refused the password for %s", who))
 	}
