@@ -244,3 +244,19 @@ func TestSomebodyElseGoesOnMeanwhile(t *testing.T) {
 	}
 	o.wantTimes(mark, map[string]int{"a": 1, "b": 1, "c": 2, "d": 0})
 }
+
+// A run that is gone on with has a journal from before, whose results are old.
+func TestLineIsBackInAResume(t *testing.T) {
+	mark := t.TempDir()
+	list := counted(mark, "c", "test -e "+mark+"/mended && touch "+mark+"/started && sleep 0.5")
+	o := newOperator(t, inProcess(t, testnode.Options{}), list)
+	p := o.behind(list, nil)
+	o.want(1, "deploy", "web1")
+	put(t, mark, "mended")
+	done := make(chan ran, 1)
+	go func() { done <- o.run("step", "web1", "--from", "c", "--json") }()
+	eventually(t, "the step runs", func() bool { return is(mark, "started") })
+	p.CutAfter(0)
+	allOK(t, <-done)
+	o.wantTimes(mark, map[string]int{"a": 1, "b": 1, "c": 2, "d": 1})
+}
