@@ -83,6 +83,22 @@ func TestStepGoesOnWhereARunFailed(t *testing.T) {
 	}
 }
 
+// A run that was given up is not offered again.
+func TestGivenUpRunIsNotInterrupted(t *testing.T) {
+	o := newOperator(t, inProcess(t, testnode.Options{}), counted(t.TempDir(), "c", "false"))
+	r := o.want(1, "deploy", "web1")
+	_, id, ok := strings.Cut(r.out, "unlock web1 --id ")
+	if !ok {
+		t.Fatalf("the screen does not say how to give up:\n%s", r)
+	}
+	o.want(0, "step") // shows the one that there is
+	o.want(0, "unlock", "web1", "--id", id[:8], "-y")
+	o.want(2, "step")
+	if r := o.want(0, "history"); !strings.Contains(r.out, "given up") {
+		t.Errorf("the history does not say so:\n%s", r)
+	}
+}
+
 func TestMarkedStepIsNotRunAgain(t *testing.T) {
 	mark := t.TempDir()
 	o := newOperator(t, inProcess(t, testnode.Options{}), counted(mark, "c", "false"))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +14,7 @@ import (
 	"example.org/conc/internal/agent"
 	"example.org/conc/internal/ui"
 	"example.org/conc/jobs"
+	"example.org/conc/runner"
 )
 
 func (p *program) unlockCmd() *cobra.Command {
@@ -98,7 +100,24 @@ func (p *program) unlock(ctx context.Context, name, run string, yes bool) error 
 	if aside, err = p.unlockHere(here, run); aside != "" {
 		fmt.Fprintf(p.streams.Out, "    The one on this workstation is now %s\n", ui.Escape(aside))
 	}
+	if held.Owner != nil {
+		err = errors.Join(err, p.recordUnlock(held.Owner.Run, node.Name()))
+	}
 	return err
+}
+
+// recordUnlock says in this workstation's own journal of a run, if it has one,
+// that the run was given up. The node's journal says so already.
+func (p *program) recordUnlock(run, node string) error {
+	path := p.journalPath(run, node)
+	if _, err := os.Stat(path); err != nil {
+		return nil //nolint:nilerr // it was another workstation's run
+	}
+	j, err := runner.OpenJournal(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(j.Record(jobs.Record{Type: jobs.RecordUnlock}), j.Close())
 }
 
 // unlockHere moves the same run's bundle on this workstation aside, if there is
