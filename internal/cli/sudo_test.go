@@ -409,3 +409,18 @@ func TestSudoWhenTheRootAgentIsKilled(t *testing.T) {
 		t.Errorf("got exit code %d, want 6 and in doubt\n%s%s", code, stdout, stderr)
 	}
 }
+
+// To go on with a run needs the password again, and proves it before the run is
+// taken on.
+func TestSudoInARunThatIsGoneOnWith(t *testing.T) {
+	o, _, _ := sudoNode(t, withPassword, "open = remote open_bundle\nbad = remote sudo run test -e mended\nclose = remote close_bundle\n")
+	o.want(1, "deploy", "web1", "--sudo-password-file", o.passwordFile())
+	put(t, o.node.Home, "mended")
+	if r := o.want(6, "step", "web1", "--from", "bad"); !strings.Contains(r.String(), "--sudo-password-file") || !o.bundle() {
+		t.Errorf("want a refusal that says what to give:\n%s", r)
+	}
+	o.want(0, "step", "web1", "--from", "bad", "--sudo-password-file", o.passwordFile())
+	if o.bundle() {
+		t.Error("the bundle is still open")
+	}
+}
