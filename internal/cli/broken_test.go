@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -325,53 +324,4 @@ func TestReaderThatWaits(t *testing.T) {
 		_ = cmd.Process.Kill()
 		t.Error("four times Ctrl-C do not end it")
 	}
-}
-
-// What a deploy opens and starts in this process is gone when it ends, however
-// it ends.
-func TestNothingIsLeftOfADeploy(t *testing.T) {
-	n := inProcess(t, testnode.Options{})
-	good := "open = remote open_bundle\nstage = local open_bundle\nput = local put app.txt app.txt\nclose = remote close_bundle\nunstage = local close_bundle\n"
-	bad := "bad = remote run false\nput = local put app.txt app.txt\n"
-	cut := "put = local put app.txt app.txt\n"
-	o := newOperator(t, n, good)
-	p := o.behind(good, lineStaysDown)
-	o.write("app.txt", strings.Repeat("release\n", 1<<20))
-	o.want(0, "deploy", "web1")
-	measure := func() (int, int) {
-		fds, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			t.Skip("no /proc here")
-		}
-		return runtime.NumGoroutine(), len(fds)
-	}
-	ini := func(list, reconnect string) {
-		o.write("deploy.ini", o.ini(list, map[string]string{
-			"sshd.port": strconv.Itoa(p.Port), "sshd.hostkey": n.HostKey, "timeout.reconnect": reconnect,
-		}))
-	}
-	goroutines, fds := measure()
-	for i := range 32 {
-		switch i % 4 {
-		case 0:
-			ini(good, "60s")
-			o.want(0, "deploy", "web1")
-		case 1:
-			ini(bad, "60s")
-			o.want(1, "deploy", "web1")
-		default:
-			o.write("app.txt", strings.Repeat(fmt.Sprintln("release", i), 1<<20))
-			code, patience := 6, "1ms"
-			if i%4 == 3 {
-				code, patience = 0, "60s"
-			}
-			ini(cut, patience)
-			p.CutAfter(1 << 20)
-			o.want(code, "deploy", "web1")
-		}
-	}
-	eventually(t, "as many goroutines and open files as before", func() bool {
-		g, f := measure()
-		return g <= goroutines && f <= fds
-	})
 }
