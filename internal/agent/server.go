@@ -69,7 +69,7 @@ func (s *Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	cancel() // the reader's hand-over
 	if se.writing {
 		select {
-		case <-wrote:
+		case <-wrote: //nolint:errcheck // it is over, however it ended
 		case <-time.After(writeGrace):
 		}
 	}

@@ -59,10 +59,10 @@ func (p *program) target(f *config.File, node *config.Node) (sshconn.Target, err
 
 func (p *program) sshOptions(node *config.Node) sshconn.Options {
 	return sshconn.Options{
-		Home:    p.env.Home,
-		Getenv:  p.env.Getenv,
-		Prompt:  p.prompt,
-		Warn:    p.warn,
+		Home:   p.env.Home,
+		Getenv: p.env.Getenv,
+		Prompt: p.prompt,
+		Warn:   p.warn,
 		// The answer, too, is to come within the limit.
 		Connect: node.Duration("timeout.connect") * 19 / 20,
 	}

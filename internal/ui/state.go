@@ -29,17 +29,16 @@ func State(f Found) string {
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("%s = %s", Line(f.Node), Line(f.Target))
 	h := f.Held
-	if h == nil {
-		line("free: nobody holds it")
-	}
 	row := func(label, s string) { line("  %-8s  %s", label, Line(config.Mask(s))) }
-	if h == nil {
+	switch {
+	case h == nil:
+		line("free: nobody holds it")
 		if p := f.State.Plan; p != nil {
 			row("left", fmt.Sprintf("run %s has closed the bundle there, and is not at the end of its list", bundle.Short(p.Run)))
 		}
-	} else if h.Owner == nil {
+	case h.Owner == nil:
 		row("holder", "unknown: "+h.Dir+" has no record of its owner")
-	} else {
+	default:
 		row("holder", fmt.Sprintf("%s@%s, run %s, since %s", h.Owner.User, h.Owner.Host, bundle.Short(h.Owner.Run), since(h.Owner.Since, f.Now)))
 		if h.Alive {
 			row("agent", "at work on the node now")
