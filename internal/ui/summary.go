@@ -99,6 +99,9 @@ func (t *text) doneOf(e runner.Event) string {
 	from, to := asked(e)
 	s := fmt.Sprintf("%d of %s", e.Outcome.Done, Count(len(e.Plan.Steps), "step"))
 	if from > 1 || to < len(e.Plan.Steps) {
+		if from == to {
+			return s + fmt.Sprintf(" (%d was asked for)", from)
+		}
 		s += fmt.Sprintf(" (%d to %d were asked for)", from, to)
 	}
 	return s

@@ -98,8 +98,11 @@ func (t *text) header(e runner.Event) {
 // stepsOf gives "11 steps", or which of them are asked for.
 func stepsOf(e runner.Event) string {
 	from, to := asked(e)
-	if from == 1 && to == len(e.Plan.Steps) {
+	switch {
+	case from == 1 && to == len(e.Plan.Steps):
 		return Count(to, "step")
+	case from == to:
+		return fmt.Sprintf("step %d of %d", from, len(e.Plan.Steps))
 	}
 	return fmt.Sprintf("steps %d to %d of %d", from, to, len(e.Plan.Steps))
 }
