@@ -210,10 +210,11 @@ func (t *text) advice(e runner.Event) {
 	}
 }
 
-// ran tells whether the step at which the run ended has lines to be shown.
+// ran tells whether the step at which the run ended has lines to be shown. Of
+// one that is BLOCKED nothing ran, and what blocks it may make them dangerous.
 func (t *text) ran(e runner.Event) bool {
 	o := e.Outcome
-	return o.Stopped > 0 && len(o.ByHand) > 0 && o.Held == nil && o.Status != jobs.Stopped
+	return o.Stopped > 0 && len(o.ByHand) > 0 && o.Held == nil && o.Status != jobs.Stopped && o.Status != jobs.Blocked
 }
 
 // heldHere tells whether the bundle that is held is the one on this workstation.
