@@ -41,9 +41,11 @@ func (p *program) signals(ctx context.Context) (_ context.Context, _ *runner.Int
 					words <- "stopping after this step; Ctrl-C again ends the step"
 				case 2:
 					words <- "ending the step; Ctrl-C again leaves at once"
-				default:
+				case 3:
 					cancel()
 					signal.Stop(got)
+				default: // it came before the signals were given back
+					_ = syscall.Kill(os.Getpid(), syscall.SIGINT)
 				}
 			case <-done:
 				return

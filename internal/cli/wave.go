@@ -40,11 +40,12 @@ func (p *program) run(ctx context.Context, f *config.File, tasks []task, o runOp
 	}
 	defer logFile.Close() //nolint:errcheck // a log that cannot be closed changes nothing for the run
 
+	show := p.ui().Show // before a signal's words need the screen
 	ctx, interrupt, release := p.signals(ctx)
 	defer release()
 	w := &wave{
 		program: p, file: f, id: id, options: o, interrupt: interrupt,
-		secrets: sudo.secrets, sudo: sudo, log: zerolog.New(logFile), show: p.ui().Show, keep: ui.Log(logFile),
+		secrets: sudo.secrets, sudo: sudo, log: zerolog.New(logFile), show: show, keep: ui.Log(logFile),
 	}
 	names := make([]string, len(tasks))
 	for i, t := range tasks {
