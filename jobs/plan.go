@@ -273,3 +273,21 @@ func (p *Plan) Find(s string) (int, error) {
 	}
 	return 0, err
 }
+
+// OpenBefore tells whether the list has the bundle on h open when step n is
+// about to begin.
+func (p *Plan) OpenBefore(h Host, n int) bool {
+	open := false
+	for _, s := range p.Steps[:n-1] {
+		if s.Host != h {
+			continue
+		}
+		switch s.Op.(type) {
+		case OpenBundle:
+			open = true
+		case CloseBundle:
+			open = false
+		}
+	}
+	return open
+}

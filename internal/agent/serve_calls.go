@@ -49,7 +49,7 @@ func callError(err error) *errBody {
 	if errors.As(err, &j) {
 		e.Hint = bounded(j.Hint)
 	}
-	for _, cannot := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, bundle.ErrLost} {
+	for _, cannot := range []error{syscall.EROFS, syscall.EIO} {
 		if errors.Is(err, cannot) {
 			e.Status = jobs.Errored
 		}

@@ -162,15 +162,7 @@ func isClose(s jobs.Step) bool {
 // guard makes sure that the bundle is still ours where the list says that it is
 // open: from the step after open_bundle to close_bundle.
 func (se *session) guard(s jobs.Step) error {
-	open := false
-	for _, before := range se.plan.Steps[:s.N-1] {
-		if isOpen(before) {
-			open = true
-		} else if isClose(before) {
-			open = false
-		}
-	}
-	if !open {
+	if !se.plan.OpenBefore(jobs.Remote, s.N) {
 		return nil
 	}
 	err := bundle.Check(se.bundle, se.owner.Run)

@@ -48,7 +48,7 @@ func (w *wave) opened(t task, here string) ([]jobs.Host, error) {
 	if w.options.resume.rest == nil {
 		hosts = append(hosts, jobs.Remote)
 	}
-	if !localOpenBefore(t.plan, w.options.from) {
+	if !t.plan.OpenBefore(jobs.Local, w.options.from) {
 		return hosts, nil
 	}
 	owner := *w.options.resume.held.Owner
@@ -57,22 +57,4 @@ func (w *wave) opened(t task, here string) ([]jobs.Host, error) {
 		err = bundle.Open(here, owner)
 	}
 	return append(hosts, jobs.Local), err
-}
-
-// localOpenBefore tells whether the list has the local bundle open when step n
-// is about to begin.
-func localOpenBefore(plan *jobs.Plan, n int) bool {
-	open := false
-	for _, s := range plan.Steps[:n-1] {
-		if s.Host != jobs.Local {
-			continue
-		}
-		switch s.Op.(type) {
-		case jobs.OpenBundle:
-			open = true
-		case jobs.CloseBundle:
-			open = false
-		}
-	}
-	return open
 }
