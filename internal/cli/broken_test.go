@@ -241,10 +241,12 @@ func TestInterruptedBeforeTheFirstStep(t *testing.T) {
 func TestInterruptedThreeTimes(t *testing.T) {
 	mark := t.TempDir()
 	o := newOperator(t, inProcess(t, testnode.Options{}), fmt.Sprintf(
-		"work = remote shell \"trap '' TERM; touch %s/started; sleep 3; sleep 3\"\n", mark))
+		"open = remote open_bundle\nwork = remote shell \"trap '' TERM; touch %s/started; sleep 3; sleep 3\"\n", mark))
 	out := o.interrupted(t, 3, func() bool { return is(mark, "started") })
-	if !strings.Contains(out, "it may still be running on the node") {
-		t.Errorf("nothing says that the step may be running:\n%s", out)
+	for _, want := range []string{"it may still be running on the node", " look           conc -c ", " status web1\n"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the screen does not say %q:\n%s", want, out)
+		}
 	}
 }
 

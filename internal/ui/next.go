@@ -64,6 +64,7 @@ func goOn(e runner.Event, conc func(...string) []string) []proposal {
 	from := func(n int) []string {
 		return append(conc("step", e.Node, "--from", fmt.Sprint(n)), listFlag(e.Plan)...)
 	}
+	look := conc("status", e.Node)
 	n := out.Stopped
 	started := slices.ContainsFunc(out.Results, func(r jobs.Result) bool { return r.Step == n })
 	switch {
@@ -74,17 +75,23 @@ func goOn(e runner.Event, conc func(...string) []string) []proposal {
 		}
 		return []proposal{{"go on", [][]string{from(to + 1)}}}
 	case !started:
-		return []proposal{{"go on", [][]string{from(n)}}}
+		return append(lookFirst(out, look), proposal{"go on", [][]string{from(n)}})
 	}
 	done := [][]string{conc("mark", e.Node, fmt.Sprint(n), "OK")}
 	if n < len(e.Plan.Steps) {
 		done = append(done, from(n+1))
 	}
-	ways := []proposal{{"try again", [][]string{from(n)}}, {"done by hand", done}}
-	if out.Status == jobs.Errored {
-		ways = append([]proposal{{"look", [][]string{conc("status", e.Node)}}}, ways...)
+	return append(lookFirst(out, look), proposal{"try again", [][]string{from(n)}}, proposal{"done by hand", done})
+}
+
+// lookFirst is the proposal to ask the node, where it may know more than this
+// end: the outcome of a step, or of the run, is not vouched for.
+func lookFirst(out *runner.Outcome, look []string) []proposal {
+	last := len(out.Results) - 1
+	if out.Status == jobs.Errored || last >= 0 && out.Results[last].Status == jobs.Errored {
+		return []proposal{{"look", [][]string{look}}}
 	}
-	return ways
+	return nil
 }
 
 // resume is how the run is gone on with: nil when there is none to go on with.
