@@ -24,13 +24,34 @@ type Proxy struct {
 	mu       sync.Mutex
 	changed  *sync.Cond // the hole was opened or closed, or the proxy closed
 	delay    time.Duration
+	rate     int // bytes a second, of a direction of a connection; 0: no limit
 	hole     bool
 	refuse   bool
 	closed   bool
 	accepted int
 	passed   [2]int64 // bytes, by direction
-	cutAt    [2]int64 // value of passed at which all is reset; -1: never
+	harm     [2]harm
 	conns    map[net.Conn]bool
+}
+
+// Harm is what befalls every connection of a proxy.
+type Harm string
+
+// The harms.
+const (
+	Reset   Harm = "reset"      // RST
+	End     Harm = "close"      // an orderly end, in both directions
+	Hole    Harm = "black hole" // Blackhole(true)
+	Trickle Harm = "trickle"    // Trickle(SlowLine)
+)
+
+// SlowLine is the rate of the harm Trickle, in bytes a second.
+const SlowLine = 20 << 10
+
+// harm is what is to befall the line at a value of passed.
+type harm struct {
+	kind Harm // "": nothing
+	at   int64
 }
 
 // The two directions.
@@ -47,7 +68,7 @@ func NewProxy(addr string) (*Proxy, error) {
 	}
 	p := &Proxy{
 		Addr: l.Addr().String(), Port: l.Addr().(*net.TCPAddr).Port,
-		to: addr, listener: l, cutAt: [2]int64{-1, -1}, conns: map[net.Conn]bool{},
+		to: addr, listener: l, conns: map[net.Conn]bool{},
 	}
 	p.changed = sync.NewCond(&p.mu)
 	p.work.Go(p.accept)
@@ -61,25 +82,56 @@ func (p *Proxy) Delay(d time.Duration) {
 	p.delay = d / 2
 }
 
-// CutAfter resets every connection (RST) once n further bytes went from client
-// to server, counted over all connections; 0 is now, below 0 never. New
-// connections are passed on again afterwards.
-func (p *Proxy) CutAfter(n int64) { p.cutAfter(up, n) }
+// CutAfter is After for a reset; below 0 it takes the order back.
+func (p *Proxy) CutAfter(n int64) { p.after(up, n, Reset) }
 
 // CutAfterDown is CutAfter for the bytes from server to client.
-func (p *Proxy) CutAfterDown(n int64) { p.cutAfter(down, n) }
+func (p *Proxy) CutAfterDown(n int64) { p.after(down, n, Reset) }
 
-func (p *Proxy) cutAfter(direction int, n int64) {
+// After does harm once n further bytes went from client to server, counted over
+// all connections; 0 is now. Connections that come after a reset or an end are
+// passed on again.
+func (p *Proxy) After(n int64, h Harm) { p.after(up, n, h) }
+
+// AfterDown is After for the bytes from server to client.
+func (p *Proxy) AfterDown(n int64, h Harm) { p.after(down, n, h) }
+
+func (p *Proxy) after(direction int, n int64, h Harm) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case n < 0:
-		p.cutAt[direction] = -1
+		p.harm[direction] = harm{}
 	case n == 0:
-		p.resetAll()
+		p.befall(h)
 	default:
-		p.cutAt[direction] = p.passed[direction] + n
+		p.harm[direction] = harm{h, p.passed[direction] + n}
 	}
+}
+
+// befall does a harm, and disarms those to come. p.mu is held.
+func (p *Proxy) befall(h Harm) {
+	p.harm = [2]harm{}
+	switch h {
+	case Reset:
+		p.resetAll()
+	case End:
+		for c := range p.conns {
+			_ = c.(*net.TCPConn).CloseWrite()
+		}
+	case Hole:
+		p.hole = true
+	case Trickle:
+		p.rate = SlowLine
+	}
+}
+
+// Trickle lets only so many bytes a second through, in each direction of each
+// connection; 0 is no limit again.
+func (p *Proxy) Trickle(rate int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rate = rate
 }
 
 // Blackhole stops passing anything on, and keeps connections open, until off.
@@ -132,9 +184,10 @@ func (p *Proxy) Close() error {
 	return err
 }
 
-// resetAll ends every connection by RST, and disarms the cuts. p.mu is held.
+// resetAll ends every connection by RST, and disarms what was to befall them.
+// p.mu is held.
 func (p *Proxy) resetAll() {
-	p.cutAt = [2]int64{-1, -1}
+	p.harm = [2]harm{}
 	for c := range p.conns {
 		_ = c.(*net.TCPConn).SetLinger(0)
 		_ = c.Close()
@@ -232,34 +285,63 @@ func (p *Proxy) oneWay(direction int, from, to net.Conn) {
 // errCut ends a direction that was cut.
 var errCut = errors.New("the line was cut")
 
+// tick is how often a line that trickles lets something through.
+const tick = 20 * time.Millisecond
+
 // deliver passes one piece on; an error ends the direction.
 func (p *Proxy) deliver(direction int, next piece, to net.Conn) error {
-	p.mu.Lock()
-	for p.hole && !p.closed {
-		p.changed.Wait()
-	}
-	data, cut := next.data, false
-	if at := p.cutAt[direction]; at >= 0 && p.passed[direction]+int64(len(data)) >= at {
-		data, cut = data[:at-p.passed[direction]], true
-	}
-	p.passed[direction] += int64(len(data))
-	p.mu.Unlock()
-
-	var err error
-	if len(data) > 0 {
-		_, err = to.Write(data)
-	}
-	switch {
-	case cut:
+	for len(next.data) > 0 {
+		data, harm, pause := p.admit(direction, next.data)
+		next.data = next.data[len(data):]
+		if _, err := to.Write(data); err != nil {
+			return err
+		}
+		time.Sleep(pause)
+		if harm == "" {
+			continue
+		}
 		p.mu.Lock()
-		p.resetAll()
+		p.befall(harm)
 		p.mu.Unlock()
-		return errCut
+		if harm == Reset || harm == End {
+			return errCut
+		}
+	}
+	p.mu.Lock()
+	p.await()
+	p.mu.Unlock()
+	switch {
 	case next.reset:
 		_ = to.(*net.TCPConn).SetLinger(0)
 		_ = to.Close()
 	case next.end:
 		_ = to.(*net.TCPConn).CloseWrite()
 	}
-	return err
+	return nil
+}
+
+// await waits until there is no black hole. p.mu is held.
+func (p *Proxy) await() {
+	for p.hole && !p.closed {
+		p.changed.Wait()
+	}
+}
+
+// admit waits until something may go on, and gives what may, what befalls the
+// line then, and how long nothing more goes.
+func (p *Proxy) admit(direction int, data []byte) ([]byte, Harm, time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.await()
+	pause := time.Duration(0)
+	if p.rate > 0 {
+		pause = tick
+		data = data[:min(len(data), max(1, p.rate*int(tick/time.Millisecond)/1000))]
+	}
+	var kind Harm
+	if h := p.harm[direction]; h.kind != "" && p.passed[direction]+int64(len(data)) >= h.at {
+		data, kind = data[:h.at-p.passed[direction]], h.kind
+	}
+	p.passed[direction] += int64(len(data))
+	return data, kind, pause
 }

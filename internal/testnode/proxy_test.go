@@ -7,6 +7,7 @@ import (
 	"net"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -228,6 +229,51 @@ func TestProxyBlackhole(t *testing.T) {
 			t.Errorf("afterwards: got %q, %v", got, err)
 		}
 	}
+}
+
+// Other harms than a reset, at a certain byte.
+func TestProxyHarm(t *testing.T) {
+	t.Run("an end", func(t *testing.T) {
+		p := startProxy(t, startEcho(t).addr)
+		p.AfterDown(10, testnode.End)
+		c := connect(t, p.Addr)
+		_, _ = io.WriteString(c, "123456789012345")
+		if got, err := io.ReadAll(c); len(got) > 10 || err != nil {
+			t.Errorf("got %q, %v, want 10 bytes and the end", got, err)
+		}
+		ask(t, connect(t, p.Addr), "the line is whole again")
+	})
+	t.Run("a black hole", func(t *testing.T) {
+		e := startEcho(t)
+		p := startProxy(t, e.addr)
+		p.After(10, testnode.Hole)
+		c := connect(t, p.Addr)
+		_, _ = io.WriteString(c, "123456789012345")
+		got := make([]byte, 15)
+		_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		n, err := io.ReadFull(c, got)
+		if there, _ := e.received(); there != 10 || n > 10 || !isTimeout(err) {
+			t.Errorf("got %d bytes there, %d back, %v, want 10, no more, and silence", there, n, err)
+		}
+		p.Blackhole(false)
+		_ = c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if _, err := io.ReadFull(c, got[n:]); err != nil || string(got) != "123456789012345" {
+			t.Errorf("afterwards: got %q, %v", got, err)
+		}
+	})
+	t.Run("a trickle", func(t *testing.T) {
+		p := startProxy(t, startEcho(t).addr)
+		c := connect(t, p.Addr)
+		p.After(100, testnode.Trickle)
+		ask(t, c, strings.Repeat("x", 100))
+		if took := ask(t, c, strings.Repeat("y", 4<<10)); took < 150*time.Millisecond || took > 2*time.Second {
+			t.Errorf("4 KiB took %v, want about %v", took, 4*time.Second/20)
+		}
+		p.Trickle(0)
+		if took := ask(t, c, strings.Repeat("z", 4<<10)); took > 100*time.Millisecond {
+			t.Errorf("afterwards: 4 KiB took %v", took)
+		}
+	})
 }
 
 // A reset on one side arrives as a reset on the other; an end as an end.

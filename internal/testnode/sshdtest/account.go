@@ -76,6 +76,10 @@ func (n *Node) mounts(o Options) string {
 	if _, err := os.Stat("/run/sshd"); err != nil {
 		bind("run", "/run") // sshd insists on its empty directory
 	}
+	if o.HomeFS > 0 {
+		fmt.Fprintf(&b, "mkdir -p %[1]q\nmount -t tmpfs -o size=%[2]dm,mode=755,uid=%[3]d tmpfs %[1]q\ncp -a %[4]q/. %[1]q\nmount --bind %[1]q %[4]q\n",
+			filepath.Join(n.dir, "homefs"), o.HomeFS, n.UID, n.Home)
+	}
 	if o.NoExecHome {
 		fmt.Fprintf(&b, "mount --bind %[1]q %[1]q\nmount -o remount,bind,noexec %[1]q\n", n.Home)
 	}

@@ -40,6 +40,7 @@ type Options struct {
 	Account    string // "" is "conctest"; "root" is the machine's own, with another home
 	NoExecHome bool   // nothing in the home can be executed
 	TinyFS     bool   // a file system of 4 MiB at tiny/ in the home: see Inside
+	HomeFS     int    // MiB: the home is a file system of that size; Home is its path as seen from here
 	ShadowHash string // the account's password, as in /etc/shadow; "" is none
 	Sudoers    string // text of the node's sudoers, beside root's line
 }
@@ -63,7 +64,7 @@ func Root() bool { return os.Geteuid() == 0 }
 func Start(t testing.TB, o Options) *Node {
 	t.Helper()
 	sshd := program(t, "sshd", "/usr/sbin/sshd", "/usr/local/sbin/sshd")
-	if needsRoot := o.Account != "" || o.NoExecHome || o.TinyFS || o.ShadowHash != "" || o.Sudoers != ""; needsRoot && !Root() {
+	if needsRoot := o.Account != "" || o.NoExecHome || o.TinyFS || o.HomeFS > 0 || o.ShadowHash != "" || o.Sudoers != ""; needsRoot && !Root() {
 		t.Skip("needs root, for an account of its own")
 	}
 	if o.Shell == "" {
@@ -112,6 +113,9 @@ func Start(t testing.TB, o Options) *Node {
 	for _, key := range keys {
 		must(t, n.Trust(n.Addr, key))
 	}
+	if o.HomeFS > 0 {
+		n.Home = n.Inside(n.Home)
+	}
 	return n
 }
 
@@ -122,10 +126,11 @@ func (n *Node) Processes(text string) []int { return testnode.Running(n.mark, te
 // Inside gives the path by which this process sees a file of the node, also
 // below a mount that only the node has.
 func (n *Node) Inside(path string) string {
-	if n.pid == 0 {
+	root := filepath.Join("/proc", strconv.Itoa(n.pid), "root")
+	if n.pid == 0 || strings.HasPrefix(path, root+"/") {
 		return path
 	}
-	return filepath.Join("/proc", strconv.Itoa(n.pid), "root", path)
+	return filepath.Join(root, path)
 }
 
 // Files lists the files below a directory of the node, sorted, directories with

@@ -146,6 +146,7 @@ func TestShells(t *testing.T) {
 		{name: "rbash", root: true, o: sshdtest.Options{Shell: "/bin/rbash"}, command: "/bin/true", want: "restricted", fails: true},
 		{name: "root", root: true, o: sshdtest.Options{Account: "root"}, command: "id -u; echo ~root", want: "0\n"},
 		{name: "noexec", root: true, o: sshdtest.Options{NoExecHome: true}, command: "cp /bin/true x && ./x", want: "ermission denied", fails: true},
+		{name: "full home", root: true, o: sshdtest.Options{HomeFS: 8}, command: "head -c 12000000 /dev/zero >x", want: "No space left", fails: true},
 		{name: "full", root: true, o: sshdtest.Options{TinyFS: true}, command: "head -c 8000000 /dev/zero >tiny/x", want: "No space left", fails: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -159,6 +160,11 @@ func TestShells(t *testing.T) {
 			out, err := run(t, dial(t, n), tt.command)
 			if !strings.Contains(out, tt.want) || (err != nil) != tt.fails {
 				t.Errorf("got %q, %v, want %q", out, err, tt.want)
+			}
+			if tt.o.HomeFS > 0 {
+				if st, err := os.Stat(filepath.Join(n.Home, "x")); err != nil || st.Size() == 0 || st.Size() > 8<<20 {
+					t.Errorf("seen from here: %v, %v", st, err)
+				}
 			}
 			if tt.o.TinyFS {
 				if st, err := os.Stat(n.Inside(filepath.Join(n.Home, "tiny", "x"))); err != nil || st.Size() == 0 || st.Size() > 4<<20 {
