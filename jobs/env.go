@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -32,7 +33,20 @@ type Env struct {
 	Secret   func(name string) (string, error) // looks a secret up by its name; never nil
 	Ask      func(question string) error       // for hold: nil to go on, ErrNoAnswer when nobody can be asked
 
+	// Call carries out one of the program's procedures on this host, and puts
+	// what it returns into result; nil where there are none.
+	Call func(ctx context.Context, c Call, result any) error
+
 	note func(string)
+	mask func(string) string
+}
+
+// Mask hides in s the secrets that were looked up so far, and every token of one.
+func (e *Env) Mask(s string) string {
+	if e.mask == nil {
+		return config.Mask(s)
+	}
+	return e.mask(s)
 }
 
 // Note sets the remark on the step's OK line: "118.2 MB, sha256 verified". The

@@ -21,7 +21,9 @@ type recorder struct {
 }
 
 func newRecorder(env *Env) *recorder {
-	return &recorder{seen: &masker{}, out: env.Out, progress: env.Progress}
+	r := &recorder{seen: &masker{}, out: env.Out, progress: env.Progress}
+	r.hide(env.hidden)
+	return r
 }
 
 // env gives a copy of env whose ways out lead through the recorder.
@@ -40,17 +42,25 @@ func (r *recorder) env(env *Env) *Env {
 		defer r.mu.Unlock()
 		r.note = s
 	}
+	e.mask = r.mask
+	e.hidden, e.hide = nil, r.hide
 	lookup := env.Secret
 	e.Secret = func(name string) (string, error) {
 		v, err := lookup(name)
 		if err == nil {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.seen.add(v)
+			r.hide([]string{v})
 		}
 		return v, err
 	}
 	return &e
+}
+
+func (r *recorder) hide(texts []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, t := range texts {
+		r.seen.add(t)
+	}
 }
 
 // Write takes output of any kind. It never fails, so that a command is not

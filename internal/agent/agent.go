@@ -24,8 +24,9 @@ import (
 
 // Program is what both ends must share: conc and the application compiled in.
 type Program struct {
-	Planner jobs.Planner
-	Version string
+	Planner    jobs.Planner
+	Procedures jobs.Procedures
+	Version    string
 }
 
 // Recorder is a run's journal, open for writing. It is safe for concurrent use.
@@ -68,6 +69,7 @@ type Options struct {
 	Owner      bundle.Owner
 	Record     *jobs.PlanRecord // what the node's journal says of this part of the run; Steps are filled in
 	Secret     func(name string) (string, error)
+	Secrets    []string                // names of those that procedures will need, beside those of the plan's steps
 	Timeout    time.Duration           // for the start, upload not counted; 0 is 20 s
 	Uploading  func(done, total int64) // progress of the agent's own upload; may be nil
 	Log        zerolog.Logger

@@ -2,8 +2,10 @@ package agent
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"io"
 	"path"
 
 	"example.org/conc/bundle"
@@ -12,15 +14,32 @@ import (
 
 // do makes a call and waits for its reply.
 func (c *Client) do(ctx context.Context, method string, params, result any) error {
+	return c.ask(ctx, method, params, result, nil)
+}
+
+// pendingCall is a call whose reply has not come.
+type pendingCall struct {
+	answer chan replyBody // takes one without waiting
+	out    *queue         // of what it writes; nil: it has no output
+	fell   bool           // some of it is lost, because it was not taken in time
+}
+
+// ask is do for a call that may write something before it replies.
+func (c *Client) ask(ctx context.Context, method string, params, result any, out io.Writer) error {
 	data, err := json.Marshal(params)
 	if err != nil {
 		return err
 	}
-	answer := make(chan replyBody, 1)
+	p := &pendingCall{answer: make(chan replyBody, 1)}
+	var wrote <-chan struct{}
+	if out != nil {
+		p.out = newQueue()
+		wrote = p.out.wake
+	}
 	c.mu.Lock()
 	c.nextID++
 	id := c.nextID
-	c.calls[id] = answer
+	c.calls[id] = p
 	c.mu.Unlock()
 	defer func() {
 		c.mu.Lock()
@@ -32,19 +51,57 @@ func (c *Client) do(ctx context.Context, method string, params, result any) erro
 		return err
 	}
 	c.out.push(parts...)
-	select {
-	case r := <-answer:
-		return r.decode(result)
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-c.done:
+	for {
 		select {
-		case r := <-answer:
-			return r.decode(result)
-		default:
-			return c.err
+		case <-wrote:
+			if err := p.write(out); err != nil {
+				c.drop(id)
+				return err
+			}
+		case r := <-p.answer:
+			return p.end(r, out, result)
+		case <-ctx.Done():
+			c.drop(id)
+			return ctx.Err()
+		case <-c.done:
+			select {
+			case r := <-p.answer:
+				return p.end(r, out, result)
+			default:
+				return c.err
+			}
 		}
 	}
+}
+
+// drop tells the agent that nobody waits for a call any more.
+func (c *Client) drop(id uint32) {
+	c.out.push(frame{kind: kindDrop, body: binary.BigEndian.AppendUint32(nil, id)})
+}
+
+// write hands on what has come so far.
+func (p *pendingCall) write(out io.Writer) error {
+	for p.out != nil {
+		f, ok, _ := p.out.pop()
+		if !ok {
+			break
+		}
+		if _, err := out.Write(f.body[idLen:]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end hands on what came before the reply, and then the reply.
+func (p *pendingCall) end(r replyBody, out io.Writer, result any) error {
+	if err := p.write(out); err != nil {
+		return err
+	}
+	if p.fell {
+		return jobs.Errorf("what the node wrote was not taken in time, and is lost in part")
+	}
+	return r.decode(result)
 }
 
 func (r replyBody) decode(result any) error {
@@ -77,9 +134,9 @@ func (c *Client) reply(f frame) error {
 	if r.ID == 0 || r.ID > c.nextID {
 		return badFrame("a reply to a call that was not made")
 	}
-	if answer := c.calls[r.ID]; answer != nil {
+	if p := c.calls[r.ID]; p != nil {
 		delete(c.calls, r.ID)
-		answer <- r
+		p.answer <- r
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ type Client struct {
 	mu      sync.Mutex
 	closing bool
 	stretch *stretch
-	calls   map[uint32]chan replyBody
+	calls   map[uint32]*pendingCall
 	nextID  uint32
 	parts   assembler
 }
@@ -70,7 +70,7 @@ func newClient(t Transport, proc Proc, o Options, nonce string) *Client {
 		t: t, proc: proc, patient: o.patient, pulse: o.pulse.or(5*time.Second, 20*time.Second),
 		node: clientNode{name: o.Node.Name(), bundle: o.Node.Get("bundle")},
 		out:  newQueue(), greeted: make(chan struct{}), ready: make(chan struct{}),
-		said: make(chan struct{}), exited: make(chan struct{}), done: make(chan struct{}), calls: map[uint32]chan replyBody{},
+		said: make(chan struct{}), exited: make(chan struct{}), done: make(chan struct{}), calls: map[uint32]*pendingCall{},
 	}
 	if o.Plan != nil {
 		c.node.steps = o.Plan.Steps
@@ -252,6 +252,8 @@ func (c *Client) handle(f frame) error {
 			return err
 		}
 		return c.reply(msg)
+	case kindCallOut:
+		return c.callOutput(f)
 	case kindPing:
 		c.out.push(frame{kind: kindPong})
 		return nil

@@ -27,6 +27,8 @@ const (
 	kindCancel                   // to the agent: STOP, and end the running step
 	kindCall                     // to the agent: callBody, in parts
 	kindReply                    // to the client: replyBody, in parts
+	kindCallOut                  // to the client: raw output of a call, behind the call's id
+	kindDrop                     // to the agent: a call's id; nobody waits for it any more
 	kindPing                     // both
 	kindPong                     // both
 	kindErr                      // both: errBody; the conversation is over
@@ -45,6 +47,7 @@ type frame struct {
 
 const (
 	headerLen  = 8
+	idLen      = 4 // of a call, big endian
 	maxOut     = 64 << 10
 	maxControl = 256 << 10
 	maxSteps   = 1<<16 - 1
@@ -68,6 +71,10 @@ func (k kind) limit() int {
 		return 0
 	case kindOut:
 		return maxOut
+	case kindCallOut:
+		return idLen + maxOut
+	case kindDrop:
+		return idLen
 	}
 	return maxControl
 }

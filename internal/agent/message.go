@@ -41,6 +41,8 @@ type configBody struct {
 	// To the root agent alone: of the account whose agent it works for.
 	Home   string `json:"home,omitempty"`
 	Locale string `json:"locale,omitempty"` // its LC_ALL
+
+	Local *localBody `json:"local,omitempty"` // to the root agent of a workstation
 }
 
 type runBody struct {
@@ -70,6 +72,8 @@ const (
 	callElevate = "elevate"
 	callLacking = "lacking"
 	callSettle  = "settle"
+
+	callProcedure = "procedure"
 )
 
 type callBody struct {
@@ -103,6 +107,13 @@ type unlockParams struct {
 // elevateParams hold the password as bytes, which can be cleared.
 type elevateParams struct {
 	Password []byte `json:"password,omitempty"`
+}
+
+// procedureParams ask for one of the program's own procedures.
+type procedureParams struct {
+	Name   string          `json:"name"`
+	Sudo   bool            `json:"sudo,omitempty"`
+	Params json.RawMessage `json:"params,omitempty"`
 }
 
 type deliverParams struct {

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bufio"
+	"encoding/binary"
 	"io"
 	"sync"
 )
@@ -66,6 +67,20 @@ func (q *queue) pushOut(step int, p []byte) bool {
 	return true
 }
 
+// pushCall appends a copy of a call's output, or none of it: false, when too
+// much is waiting. p is not over maxOut.
+func (q *queue) pushCall(id uint32, p []byte) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.out+len(p) > maxQueued {
+		return false
+	}
+	q.out += len(p)
+	q.frames = append(q.frames, frame{kind: kindCallOut, body: append(binary.BigEndian.AppendUint32(nil, id), p...)})
+	q.signal()
+	return true
+}
+
 // pushNote appends a line of conc's own to a step's output, however much is
 // waiting. There are two a step at most.
 func (q *queue) pushNote(step int, text string) {
@@ -101,8 +116,11 @@ func (q *queue) pop() (f frame, ok, closed bool) {
 	f = q.frames[0]
 	q.frames[0] = frame{}
 	q.frames = q.frames[1:]
-	if f.kind == kindOut {
+	switch f.kind {
+	case kindOut:
 		q.out -= len(f.body)
+	case kindCallOut:
+		q.out -= len(f.body) - idLen
 	}
 	return f, true, false
 }

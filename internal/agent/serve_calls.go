@@ -19,7 +19,7 @@ func (se *session) call(f frame) error {
 	if err := f.unpack(&c); err != nil {
 		return err
 	}
-	if c.Method == callElevate {
+	if c.Method == callElevate || c.Method == callHide {
 		clear(f.body)
 	}
 	if se.node == nil {
@@ -93,6 +93,14 @@ func (se *session) answer(c callBody) (any, error) {
 			return nil, badFrame("a password that cannot be read")
 		}
 		return se.elevate(p.Password)
+	case callHide:
+		var p hideParams
+		err := json.Unmarshal(c.Params, &p)
+		clear(c.Params)
+		if err != nil {
+			return nil, badFrame("texts to hide that cannot be read")
+		}
+		return nil, se.take(p)
 	case callLacking, callSettle:
 		var p deliverParams
 		if err := json.Unmarshal(c.Params, &p); err != nil {
@@ -105,6 +113,12 @@ func (se *session) answer(c callBody) (any, error) {
 			return bundle.Lacking(p.Manifest, se.owner.Run)
 		}
 		return nil, se.settle(p)
+	case callProcedure:
+		var p procedureParams
+		if err := json.Unmarshal(c.Params, &p); err != nil {
+			return nil, err
+		}
+		return se.procedure(c.ID, p)
 	case callChanged:
 		return se.changed()
 	}

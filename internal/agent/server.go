@@ -128,6 +128,7 @@ type session struct {
 
 	root     rootAgent
 	performs bool        // this is the root agent
+	local    *localBody  // it is that of a workstation
 	lost     atomic.Bool // the far side is gone
 
 	work sync.WaitGroup // a stretch and the calls
@@ -136,6 +137,9 @@ type session struct {
 	running bool               // a stretch
 	stopped bool               // start no further step, in this conversation
 	cancel  context.CancelFunc // of the running stretch
+	hidden  []string           // what is masked in all that steps say
+
+	doing procedures
 
 	run  runState
 	held atomic.Bool // the bundle was opened or found to be ours, and not closed since
@@ -246,6 +250,9 @@ func (se *session) lose(err error) {
 	se.mu.Lock()
 	defer se.mu.Unlock()
 	se.stopped = true
+	for _, cancel := range se.doing {
+		cancel()
+	}
 	if se.running {
 		se.Log.Warn().Err(err).Msg("the workstation is gone; nothing further is started")
 		if se.node.Get("on_disconnect") == "kill" || se.ctx.Err() != nil {
@@ -308,6 +315,8 @@ func (se *session) handle(f frame) error {
 			return err
 		}
 		return se.call(msg)
+	case kindDrop:
+		return se.drop(f)
 	case kindPing:
 		se.out.push(frame{kind: kindPong})
 		return nil
@@ -347,12 +356,22 @@ func (se *session) configure(f frame) error {
 			_ = os.Setenv("LC_ALL", c.Locale)
 		}
 	}
+	if c.Local != nil {
+		if !se.performs || !filepath.IsAbs(c.Local.Dir) || !filepath.IsAbs(c.Local.Bundle) {
+			return badFrame("a workstation's steps that cannot be")
+		}
+		se.local = c.Local
+		c.Local.enter()
+	}
 	node := config.NewNode(c.Node, c.Values)
 	if b := node.Get("bundle"); b != "" {
 		if !filepath.IsLocal(b) || filepath.Clean(b) == "." {
 			return fmt.Errorf("the bundle %q is not below the home directory", b)
 		}
 		se.bundle = filepath.Join(se.Home, b)
+	}
+	if se.local != nil {
+		se.bundle = se.local.Bundle
 	}
 	if len(c.Specs) > 0 {
 		if len(c.Specs) > maxSteps {

@@ -83,29 +83,31 @@ func Start(ctx context.Context, t Transport, o Options) (*Client, error) {
 // prepare makes what will be sent, before anything is.
 func (l *launch) prepare() error {
 	c := configBody{Node: l.Node.Name(), Values: l.Node.Values(), Owner: l.Owner}
+	names := l.Secrets
 	if p := l.Plan; p != nil {
 		if len(p.Steps) > maxSteps {
 			return fmt.Errorf("%d steps are over the limit of %d", len(p.Steps), maxSteps)
 		}
 		c.List, c.Specs, c.Digest, c.Record = p.List, p.Specs(), p.Digest, l.Record
-		if names := p.UsesSecrets(jobs.Remote, 1, len(p.Steps)); len(names) > 0 {
-			values := make(map[string]string, len(names))
-			for _, name := range names {
-				if l.Secret == nil {
-					return fmt.Errorf("secret %s: nobody can be asked", name)
-				}
-				v, err := l.Secret(name)
-				if err != nil {
-					return fmt.Errorf("secret %s: %w", name, err)
-				}
-				values[name] = v
+		names = append(p.UsesSecrets(jobs.Remote, 1, len(p.Steps)), names...)
+	}
+	if len(names) > 0 {
+		values := make(map[string]string, len(names))
+		for _, name := range names {
+			if l.Secret == nil {
+				return fmt.Errorf("secret %s: nobody can be asked", name)
 			}
-			f, err := pack(kindSecret, 0, values)
+			v, err := l.Secret(name)
 			if err != nil {
-				return fmt.Errorf("the secrets of %s: %w", l.Node.Name(), err)
+				return fmt.Errorf("secret %s: %w", name, err)
 			}
-			l.secret = &f
+			values[name] = v
 		}
+		f, err := pack(kindSecret, 0, values)
+		if err != nil {
+			return fmt.Errorf("the secrets of %s: %w", l.Node.Name(), err)
+		}
+		l.secret = &f
 	}
 	f, err := pack(kindConfig, 0, c)
 	if err != nil {

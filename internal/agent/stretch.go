@@ -136,6 +136,7 @@ func (se *session) env(s jobs.Step, out io.Writer) jobs.Env {
 		Log: se.Log, Out: out, Progress: se.progress(s.N),
 		Secret: se.secret,
 		Ask:    func(string) error { return jobs.ErrNoAnswer },
+		Call:   se.carryOut,
 	}
 }
 

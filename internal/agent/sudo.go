@@ -2,18 +2,9 @@ package agent
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
-	"errors"
-	"io"
 	"os"
-	"os/exec"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"example.org/conc/jobs"
 )
@@ -52,10 +43,6 @@ type rootAgent struct {
 	client *Client    // nil: none, yet
 }
 
-// elevateLimit is how long sudo may take over a password: some wait on purpose
-// after a wrong one.
-const elevateLimit = 30 * time.Second
-
 // elevate starts the root agent, unless it is there.
 func (se *session) elevate(password []byte) (Elevation, error) {
 	defer clear(password)
@@ -67,98 +54,32 @@ func (se *session) elevate(password []byte) (Elevation, error) {
 	if se.root.ready() {
 		return Elevated, nil
 	}
-	sudo, err := exec.LookPath("sudo")
-	if err != nil {
-		return "", jobs.Errorf("sudo is not installed on %s", se.node.Name()).
-			WithHint("install it, or let conc log in as root, or take the modifier sudo away")
-	}
 	exe, err := os.Executable()
 	if err != nil {
 		return "", jobs.Errorf("the agent does not know its own file: %w", err)
 	}
-	cmd := exec.Command(sudo, "-n", "--", exe, "agent")
-	cmd.Dir, cmd.Env = se.Home, append(os.Environ(), "LC_ALL=C") // for what it says; configure takes it back
-	var asks *askpass
-	if len(password) > 0 {
-		NoCore()
-		if asks, err = offer(password); err != nil {
-			return "", jobs.Errorf("%w", err)
-		}
-		defer asks.close()
-		// -k: what sudo may remember of an earlier call proves nothing.
-		cmd.Args = []string{"sudo", "-A", "-k", "--", exe, "agent"}
-		cmd.Env = append(cmd.Env, "SUDO_ASKPASS="+exe, AskpassVariable+"="+asks.socket())
-	}
-	c, said, err := se.startRoot(cmd)
-	switch {
-	case err == nil:
-		se.root.client = c
-		return Elevated, nil
-	case asks == nil && (strings.Contains(said, "password is required") || strings.Contains(said, "authentication is required")):
-		return NeedsPassword, nil
-	case asks != nil && (asks.again() || strings.Contains(said, "incorrect password")):
-		return WrongPassword, nil
-	}
-	if last := lastLine(said); last != "" {
-		err = errors.New(last)
-	}
-	return "", jobs.Errorf("sudo does not start conc as root on %s: %s", se.node.Name(), clean(err.Error(), maxQuoted)).
-		WithHint("look there: sudo -l; conc needs to run its own file as root, whatever the step is")
-}
-
-// NoCore keeps a password out of a core file.
-func NoCore() {
-	var l unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_CORE, &l) == nil {
-		l.Cur = 0
-		_ = unix.Setrlimit(unix.RLIMIT_CORE, &l)
-	}
-}
-
-func lastLine(s string) string {
-	s = strings.TrimSpace(s)
-	return s[strings.LastIndexByte(s, '\n')+1:]
-}
-
-// startRoot starts the second agent and configures it as this one was. said is
-// what sudo wrote when it did not.
-func (se *session) startRoot(cmd *exec.Cmd) (_ *Client, said string, _ error) {
-	proc, err := startProgram(cmd)
-	if err != nil {
-		return nil, "", err
-	}
-	raw := make([]byte, 16)
-	_, _ = rand.Read(raw) // never fails
-	nonce := hex.EncodeToString(raw)
-	c := newClient(nil, proc, Options{Node: se.node, Plan: se.plan, pulse: se.pulse, patient: true}, nonce)
 	conf := se.config
 	conf.Home, conf.Locale, conf.Record = se.Home, os.Getenv("LC_ALL"), nil
-	hello, err1 := pack(kindHello, 0, clientHello{V: protocol, Nonce: nonce})
-	body, err2 := pack(kindConfig, 0, conf)
-	if err = errors.Join(err1, err2); err == nil {
-		var secret *frame
-		if len(se.secrets) > 0 {
-			f, e := pack(kindSecret, 0, se.secrets)
-			secret, err = &f, e
-		}
-		if err == nil {
-			c.out.push(hello, body)
-			ctx, cancel := context.WithTimeout(se.ctx, elevateLimit)
-			defer cancel()
-			err = c.shake(ctx, secret)
+	e := escalation{
+		exe: exe, dir: se.Home, place: se.node.Name(), config: conf, secrets: se.secrets,
+		options: Options{Node: se.node, Plan: se.plan, pulse: se.pulse, patient: true},
+	}
+	c, got, err := e.start(se.ctx, password)
+	if err == nil && got == Elevated {
+		se.root.client = c
+		if len(password) > 0 {
+			se.hide(string(password))
 		}
 	}
-	if err == nil && c.hello.UID != 0 {
-		err = errors.New("sudo started it as another account than root")
-	}
-	if err == nil {
-		return c, "", nil
-	}
-	c.fail(err)
-	_ = c.settle()
-	c.stderr.mu.Lock()
-	defer c.stderr.mu.Unlock()
-	return nil, string(c.stderr.buf), err
+	return got, err
+}
+
+// hide has texts masked in what further steps say, as long as this
+// conversation lasts.
+func (se *session) hide(texts ...string) {
+	se.mu.Lock()
+	defer se.mu.Unlock()
+	se.hidden = append(se.hidden, texts...)
 }
 
 // performGrace is how long the root agent has to tell of a step's end after it
@@ -174,6 +95,11 @@ func (se *session) perform(ctx context.Context, s jobs.Step, env *jobs.Env) jobs
 	se.root.mu.Lock()
 	c := se.root.client
 	se.root.mu.Unlock()
+	return c.performAsRoot(ctx, s, env)
+}
+
+// performAsRoot has a root agent run a step, as jobs.Perform would.
+func (c *Client) performAsRoot(ctx context.Context, s jobs.Step, env *jobs.Env) jobs.Result {
 	begun := time.Now()
 	// RunSteps is given up only when the root agent does not answer.
 	asked, giveUp := context.WithCancel(context.Background())
@@ -194,7 +120,10 @@ func (se *session) perform(ctx context.Context, s jobs.Step, env *jobs.Env) jobs
 		}
 	}()
 	sink := &rootSink{env: env}
-	err := c.RunSteps(asked, s.N, s.N, sink)
+	err := c.do(asked, callHide, hideParams{bytesOf(env.Hidden())}, nil)
+	if err == nil {
+		err = c.RunSteps(asked, s.N, s.N, sink)
+	}
 	close(over)
 	<-gone
 	switch {
@@ -203,10 +132,18 @@ func (se *session) perform(ctx context.Context, s jobs.Step, env *jobs.Env) jobs
 	case err == nil:
 		return outcome(jobs.Stoppedf("cancelled before it began"))
 	}
-	r := outcome(jobs.Errorf("in doubt: the agent that runs it as root (pid %d) does not answer: %w", c.hello.PID, err).
-		WithHint("it may still be running; look on the node: ps -ef --forest"))
+	r := outcome(jobs.Errorf("in doubt: the process that runs it as root (pid %d) does not answer: %w", c.hello.PID, err).
+		WithHint("it may still be running; look on that host: ps -ef --forest"))
 	r.Took = time.Since(begun)
 	return r
+}
+
+func bytesOf(texts []string) [][]byte {
+	all := make([][]byte, len(texts))
+	for i, t := range texts {
+		all[i] = []byte(t)
+	}
+	return all
 }
 
 // elevated tells whether steps with sudo can be run.
@@ -258,49 +195,4 @@ func (se *session) dismiss() {
 	if se.root.client != nil {
 		_ = se.root.client.Close()
 	}
-}
-
-// localProc is a program on this host as a Proc.
-type localProc struct {
-	cmd           *exec.Cmd
-	in, out, errs *os.File
-}
-
-func (p *localProc) Stdin() io.WriteCloser { return p.in }
-func (p *localProc) Stdout() io.Reader     { return p.out }
-func (p *localProc) Stderr() io.Reader     { return p.errs }
-func (p *localProc) Wait() error           { return p.cmd.Wait() }
-
-// Close cuts the pipes. It cannot kill: sudo is root's.
-func (p *localProc) Close() error {
-	return errors.Join(p.in.Close(), p.out.Close(), p.errs.Close())
-}
-
-// startProgram starts cmd with pipes, in a process group of its own: a signal
-// to the agent's group is not sudo's.
-func startProgram(cmd *exec.Cmd) (*localProc, error) {
-	var files []*os.File
-	closeAll := func() {
-		for _, f := range files {
-			_ = f.Close()
-		}
-	}
-	for range 3 {
-		r, w, err := os.Pipe()
-		if err != nil {
-			closeAll()
-			return nil, err
-		}
-		files = append(files, r, w)
-	}
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = files[0], files[3], files[5]
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		closeAll()
-		return nil, err
-	}
-	for _, f := range []*os.File{files[0], files[3], files[5]} {
-		_ = f.Close()
-	}
-	return &localProc{cmd: cmd, in: files[1], out: files[2], errs: files[4]}, nil
 }
