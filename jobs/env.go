@@ -37,6 +37,9 @@ type Env struct {
 	// what it returns into result; nil where there are none.
 	Call func(ctx context.Context, c Call, result any) error
 
+	hidden []string       // see Hide
+	hide   func([]string) // while the step runs
+
 	note func(string)
 	mask func(string) string
 }

@@ -24,9 +24,13 @@ func (se *session) start(f frame) error {
 	if r.From < 1 || r.To < r.From || r.To > len(se.plan.Steps) {
 		return badFrame("a run of the steps %d to %d of %d", r.From, r.To, len(se.plan.Steps))
 	}
+	host := jobs.Remote
+	if se.local != nil {
+		host = jobs.Local
+	}
 	for _, s := range se.plan.Steps[r.From-1 : r.To] {
-		if s.Host != jobs.Remote {
-			return badFrame("step %d is not the node's", s.N)
+		if s.Host != host {
+			return badFrame("step %d is not the %s host's", s.N, host)
 		}
 	}
 	se.mu.Lock()
@@ -130,7 +134,7 @@ func (se *session) step(ctx context.Context, s jobs.Step) jobs.Result {
 
 // env is what the op of a step is given here.
 func (se *session) env(s jobs.Step, out io.Writer) jobs.Env {
-	return jobs.Env{
+	env := jobs.Env{
 		Node: se.node, Host: jobs.Remote, Step: s.N,
 		Home: se.Home, Dir: se.Home, Bundle: se.bundle, Owner: se.owner,
 		Log: se.Log, Out: out, Progress: se.progress(s.N),
@@ -138,6 +142,13 @@ func (se *session) env(s jobs.Step, out io.Writer) jobs.Env {
 		Ask:    func(string) error { return jobs.ErrNoAnswer },
 		Call:   se.carryOut,
 	}
+	if l := se.local; l != nil {
+		env.Host, env.Dir, env.SSH = jobs.Local, l.Dir, l.SSH
+	}
+	se.mu.Lock()
+	defer se.mu.Unlock()
+	env.Hide(se.hidden...)
+	return env
 }
 
 // outcome is the result of a step that was not run.
