@@ -30,8 +30,8 @@ func ValidRun(run string) bool {
 
 const aliveFile = "alive"
 
-// ErrAlive says that an agent of the same run is running.
-var ErrAlive = errors.New("another agent of it is running")
+// ErrAlive says that another process is at work on the same run.
+var ErrAlive = errors.New("another process is at work on it")
 
 // HoldAlive says, until release is called or this process ends, that an agent
 // of run is running. Children do not inherit it. The run's directory is made.
@@ -40,18 +40,24 @@ func HoldAlive(ctx context.Context, home, run string) (release func(), err error
 	if !ValidRun(run) {
 		return nil, fmt.Errorf("not a run's id: %q", run)
 	}
-	dir := RunDir(home, run)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	return HoldFile(ctx, filepath.Join(RunDir(home, run), aliveFile))
+}
+
+// HoldFile holds the file at path, which is made, and its folder, until release
+// is called or this process ends. Children do not inherit it. It is ErrAlive
+// when somebody else holds it.
+func HoldFile(ctx context.Context, path string) (release func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	// Another process that looks holds it for a moment, and an agent that is
-	// just ending for a little longer.
+	// Another process that looks holds it for a moment, and one that is just
+	// ending for a little longer.
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	f := flock.New(filepath.Join(dir, aliveFile), flock.SetPermissions(0o600))
+	f := flock.New(path, flock.SetPermissions(0o600))
 	_, err = f.TryLockContext(ctx, 20*time.Millisecond)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil, fmt.Errorf("run %s: %w", Short(run), ErrAlive)
+		return nil, ErrAlive
 	}
 	if err != nil {
 		return nil, err
@@ -62,10 +68,12 @@ func HoldAlive(ctx context.Context, home, run string) (release func(), err error
 // Alive tells whether an agent of run is running on this host. It is advice:
 // nothing is decided by it alone.
 func Alive(home, run string) bool {
-	if !ValidRun(run) {
-		return false
-	}
-	f := flock.New(filepath.Join(RunDir(home, run), aliveFile), flock.SetFlag(os.O_RDONLY))
+	return ValidRun(run) && FileHeld(filepath.Join(RunDir(home, run), aliveFile))
+}
+
+// FileHeld tells whether somebody holds the file at path, by HoldFile.
+func FileHeld(path string) bool {
+	f := flock.New(path, flock.SetFlag(os.O_RDONLY))
 	ok, err := f.TryRLock()
 	defer f.Close()
 	return err == nil && !ok

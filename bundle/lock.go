@@ -35,6 +35,9 @@ const staleAfter = 24 * time.Hour
 // Where the system cannot rename without replacing, the step is mkdir, and the
 // record follows by a rename: killed between the two, a bundle without a known
 // owner is left, which holds as well.
+//
+// After an error the lock is not taken: what would not last is taken back. Only
+// when that cannot be done either, the error says that the bundle is open.
 func Open(dir string, o Owner) error {
 	if _, err := os.Lstat(dir); err == nil {
 		return held(dir)
@@ -44,6 +47,7 @@ func Open(dir string, o Owner) error {
 		return err
 	}
 	sweep(parent)
+	_, _ = sweepClosed(dir, o.Run)
 	prepared, err := prepare(parent, o)
 	if prepared != "" {
 		// After the rename there is nothing of this name any more.
@@ -62,7 +66,22 @@ func Open(dir string, o Owner) error {
 	if err != nil {
 		return err
 	}
-	return syncDir(parent)
+	if err := syncDir(parent); err != nil {
+		return takeBack(dir, o.Run, err)
+	}
+	return nil
+}
+
+// takeBack undoes an Open that would not outlive a power loss, because of why.
+func takeBack(dir, run string, why error) error {
+	aside, _ := moveAside(dir, run, closedName(dir, run))
+	if aside == "" {
+		return fmt.Errorf("the bundle is open at %s, but may not last: %w", dir, why)
+	}
+	// Only the record is in it. What remains is no lock, and swept.
+	_ = os.Remove(filepath.Join(aside, OwnerFile))
+	_ = os.Remove(aside)
+	return why
 }
 
 // prepare makes a directory with the record in it, on disk, under a hidden name.
@@ -150,17 +169,82 @@ func Check(dir, run string) error {
 // Close removes the bundle at dir with all that is in it, if it is run's;
 // ErrLost otherwise. It is moved aside first, so that a bundle is never half
 // there under its own name. An error that is not ErrLost and comes after that
-// names where the rest of it is; the lock is free then.
+// names where the rest of it is; the lock is free then. What an earlier Close
+// of the same run, cut short, has left is removed as well; where that is all
+// there is of the bundle, it is what was asked for.
 func Close(dir, run string) error {
-	aside := filepath.Join(filepath.Dir(dir), closePrefix+filepath.Base(dir)+"-"+Short(run))
-	aside, err := moveAside(dir, run, aside)
-	if err != nil {
+	aside, err := moveAside(dir, run, closedName(dir, run))
+	if aside == "" && !errors.Is(err, ErrLost) {
 		return err
 	}
-	if err := removeAll(aside); err != nil {
-		return fmt.Errorf("the bundle is closed, but its files are still at %s: %w", aside, err)
+	found, left := sweepClosed(dir, run)
+	switch {
+	case left != nil:
+		return left
+	case found && errors.Is(err, ErrLost):
+		return nil
+	case aside != "" && err != nil:
+		return fmt.Errorf("the bundle is closed, but that may not outlive a power loss: %w", err)
 	}
-	return nil
+	return err
+}
+
+// Closed tells whether nothing of run's bundle is at dir any more, nor beside it.
+func Closed(dir, run string) bool {
+	return errors.Is(Check(dir, run), ErrLost) && len(leftOvers(dir, run)) == 0
+}
+
+// SweepClosed removes what a Close of run's bundle at dir has left when it was
+// cut short; never another run's. An error names what is still there.
+func SweepClosed(dir, run string) error {
+	_, err := sweepClosed(dir, run)
+	return err
+}
+
+func sweepClosed(dir, run string) (found bool, err error) {
+	for _, aside := range leftOvers(dir, run) {
+		found = true
+		if e := removeAll(aside); e != nil && err == nil {
+			err = fmt.Errorf("the bundle is closed, but its files are still at %s: %w", aside, e)
+		}
+	}
+	return found, err
+}
+
+// closedName is what run's bundle at dir is called while it is removed.
+func closedName(dir, run string) string {
+	return filepath.Join(filepath.Dir(dir), closePrefix+filepath.Base(dir)+"-"+Short(run))
+}
+
+// leftOvers lists what there is of such names. One that has another run's
+// record in it is not ours.
+func leftOvers(dir, run string) []string {
+	if run == "" {
+		return nil
+	}
+	var all []string
+	name := closedName(dir, run)
+	for i := 1; i < maxAside; i++ {
+		aside := numbered(name, i)
+		if fi, err := os.Lstat(aside); err != nil || !fi.IsDir() {
+			break
+		}
+		if o, _ := ReadOwner(aside); o == nil || o.Run == run {
+			all = append(all, aside)
+		}
+	}
+	return all
+}
+
+// maxAside bounds how many bundles of one run are kept aside.
+const maxAside = 1000
+
+// numbered gives the name of the i-th directory that is to be called name.
+func numbered(name string, i int) string {
+	if i == 1 {
+		return name
+	}
+	return fmt.Sprintf("%s-%d", name, i)
 }
 
 // SetAside renames run's bundle to a name beside it, which it returns. Nothing
@@ -174,15 +258,16 @@ func SetAside(dir, run string) (string, error) {
 }
 
 // moveAside renames run's bundle to the name aside, or that name with a number
-// when there is something already.
+// when there is something already. With a name and an error it was moved, which
+// may not outlive a power loss.
 func moveAside(dir, run, aside string) (string, error) {
 	if err := mayMove(dir, run); err != nil {
 		return "", err
 	}
 	to := aside
 	err := renameFree(dir, to)
-	for i := 2; errors.Is(err, fs.ErrExist) && i < 1000; i++ {
-		to = fmt.Sprintf("%s-%d", aside, i)
+	for i := 2; errors.Is(err, fs.ErrExist) && i < maxAside; i++ {
+		to = numbered(aside, i)
 		err = renameFree(dir, to)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
