@@ -31,7 +31,14 @@ type Env struct {
 	Progress func(done, total int64)           // in bytes; never nil; total 0 when not known
 	Far      bundle.Far                        // the node, for a local op of a run that has one; else nil
 	Secret   func(name string) (string, error) // looks a secret up by its name; never nil
-	Ask      func(question string) error       // for hold: nil to go on, ErrNoAnswer when nobody can be asked
+
+	// Ask is for hold: nil to go on, ErrNoAnswer when nobody can be asked. Once
+	// ctx is done nobody is asked any more.
+	Ask func(ctx context.Context, question string) error
+
+	// Leave is closed when the operator leaves at once: what is being ended gets
+	// no more time. nil: never.
+	Leave <-chan struct{}
 
 	// Call carries out one of the program's procedures on this host, and puts
 	// what it returns into result; nil where there are none.

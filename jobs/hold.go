@@ -49,14 +49,14 @@ func (h Hold) Do(ctx context.Context, env *Env) error {
 	if env.Ask == nil {
 		return Stoppedf("%s (%w)", h.Message, ErrNoAnswer)
 	}
-	answer := make(chan error, 1) // a terminal cannot be asked to give up reading
-	go func() { answer <- env.Ask(h.Message) }()
+	answer := make(chan error, 1) // a terminal that takes nothing keeps the question waiting
+	go func() { answer <- env.Ask(ctx, h.Message) }()
 	select {
 	case err := <-answer:
-		if err != nil {
-			return Stoppedf("%s (%w)", h.Message, err)
+		if err == nil || ctx.Err() != nil {
+			return err
 		}
-		return nil
+		return Stoppedf("%s (%w)", h.Message, err)
 	case <-ctx.Done():
 		return ctx.Err()
 	}

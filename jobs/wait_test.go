@@ -91,12 +91,12 @@ func TestWaitHTTP(t *testing.T) {
 func TestHold(t *testing.T) {
 	for _, tt := range []struct {
 		name string
-		ask  func(string) error
+		ask  func(context.Context, string) error
 		want Status
 	}{
-		{"go on", func(string) error { return nil }, OK},
-		{"no", func(string) error { return errors.New("you said no") }, Stopped},
-		{"no terminal", func(string) error { return ErrNoAnswer }, Stopped},
+		{"go on", func(context.Context, string) error { return nil }, OK},
+		{"no", func(context.Context, string) error { return errors.New("you said no") }, Stopped},
+		{"no terminal", func(context.Context, string) error { return ErrNoAnswer }, Stopped},
 		{"nobody", nil, Stopped},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestHold(t *testing.T) {
 	env, _ := testEnv(t, Local)
 	wait := make(chan struct{})
 	defer close(wait)
-	env.Ask = func(string) error { <-wait; return nil }
+	env.Ask = func(context.Context, string) error { <-wait; return nil }
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(20*time.Millisecond, cancel)
 	if r := Perform(ctx, stepOf(Hold{Message: "look"}), env); r.Status != Stopped || r.Took > 10*time.Second {

@@ -89,7 +89,7 @@ func program() Program {
 			}
 			return os.WriteFile(filepath.Join(env.Home, "secret"), []byte(v), 0o600)
 		}),
-		op("ask", func(_ context.Context, env *jobs.Env, _ []string) error { return env.Ask("well?") }),
+		op("ask", func(ctx context.Context, env *jobs.Env, _ []string) error { return env.Ask(ctx, "well?") }),
 		op("steal", func(_ context.Context, env *jobs.Env, _ []string) error {
 			if _, err := bundle.SetAside(env.Bundle, env.Owner.Run); err != nil {
 				return err

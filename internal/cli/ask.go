@@ -1,15 +1,13 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
-
-	"golang.org/x/term"
+	"time"
 
 	"example.org/conc/internal/ui"
 	"example.org/conc/jobs"
@@ -29,74 +27,71 @@ func (p *program) terminal() *os.File {
 // prompt asks for something that must not be seen: no echo, and the terminal's
 // state is restored on every way out. ctx being done ends it.
 func (p *program) prompt(ctx context.Context, question string) (string, error) {
-	t := p.terminal()
-	if t == nil {
-		return "", errNobody
-	}
-	state, err := term.GetState(int(t.Fd()))
-	if err != nil {
-		return "", err
-	}
-	defer term.Restore(int(t.Fd()), state) //nolint:errcheck // there is nothing left to try
-	return p.ask(ctx, question+" ", func() (string, error) {
-		text, err := term.ReadPassword(int(t.Fd()))
-		p.put("\n")
-		return string(text), err
+	return p.ask(ctx, question+" ", func(t *os.File) (string, error) {
+		restore, err := silently(t)
+		if err != nil {
+			return "", err
+		}
+		defer restore()
+		text, err := readLine(ctx, t)
+		if err == nil {
+			p.put("\n")
+		}
+		return text, err
 	})
 }
 
 // line asks for a line of text.
 func (p *program) line(ctx context.Context, question string) (string, error) {
-	t := p.terminal()
-	if t == nil {
-		return "", errNobody
-	}
-	return p.ask(ctx, question, func() (string, error) {
-		// A terminal gives one line a read: nothing is left in the buffer.
-		text, err := bufio.NewReader(t).ReadString('\n')
+	return p.ask(ctx, question, func(t *os.File) (string, error) {
+		text, err := readLine(ctx, t)
 		return strings.TrimSpace(text), err
 	})
 }
 
 // ask puts a question, with the status line taken away, and reads the answer.
-// Questions of several nodes wait for each other. When ctx is done first, the
-// reader stays in its system call, which nothing can end.
-func (p *program) ask(ctx context.Context, question string, read func() (string, error)) (string, error) {
-	p.asking.Lock()
-	defer p.asking.Unlock()
-	if err := ctx.Err(); err != nil {
+// Questions of several nodes wait for each other; one that is over, because ctx
+// is done, takes no answer from the next.
+func (p *program) ask(ctx context.Context, question string, read func(*os.File) (string, error)) (string, error) {
+	t := p.terminal()
+	if t == nil {
+		return "", errNobody
+	}
+	if err := p.asking.take(ctx); err != nil {
 		return "", err
 	}
-	defer p.pauseScreen()()
-	p.put(ui.Escape(question))
-	type answer struct {
-		text string
-		err  error
-	}
-	got := make(chan answer, 1)
-	go func() {
-		text, err := read()
-		got <- answer{text, err}
-	}()
-	select {
-	case a := <-got:
-		if errors.Is(a.err, io.EOF) {
-			a.err = errors.New("no answer: the input has ended")
-		}
-		return a.text, a.err
-	case <-ctx.Done():
+	defer p.asking.give()
+	defer p.pose(question)()
+	text, err := read(t)
+	switch {
+	case ctx.Err() != nil && err != nil:
 		p.put("\n")
 		return "", ctx.Err()
+	case errors.Is(err, io.EOF):
+		return "", errors.New("no answer: the input has ended")
 	}
+	return text, err
 }
 
-// put writes a part of a question where the person sees it: on the terminal
-// itself, when standard error goes to a file.
-func (p *program) put(text string) {
+// aside is the terminal, when a person who is asked sees nothing of standard
+// error: it goes to a file.
+func (p *program) aside() *os.File {
 	if f, ok := p.streams.Err.(*os.File); ok && !ui.Terminal(f) {
-		if _, err := p.terminal().WriteString(text); err == nil {
+		return p.terminal()
+	}
+	return nil
+}
+
+// put writes a part of a question where the person sees it.
+func (p *program) put(text string) {
+	if t := p.aside(); t != nil {
+		if _, err := t.WriteString(text); err == nil {
 			return
 		}
+	}
+	if p.sink != nil {
+		p.sink.Put(text)
+		return
 	}
 	fmt.Fprint(p.streams.Err, text)
 }
@@ -109,36 +104,66 @@ func (p *program) confirm(ctx context.Context, question string) (bool, error) {
 }
 
 // hold gives the question that the op of that name asks: go on, or stop here.
-func (p *program) hold(ctx context.Context) func(string) error {
-	return func(message string) error {
-		text, err := p.line(ctx, "HOLD  "+message+"\n      Enter to go on, q to stop here: ")
-		switch text = strings.ToLower(text); {
-		case errors.Is(err, errNobody):
-			return jobs.ErrNoAnswer
-		case err != nil:
-			return err
-		case text == "q", text == "quit":
-			return jobs.Stoppedf("stopped at the hold")
+func (w *wave) hold(t task) func(context.Context, string) error {
+	node := ""
+	if w.several {
+		node = t.node.Name() + "  "
+	}
+	return func(ctx context.Context, message string) error {
+		for {
+			text, err := w.line(ctx, "HOLD  "+node+message+"\n      Enter to go on, q to stop here: ")
+			switch {
+			case errors.Is(err, errNobody):
+				return jobs.ErrNoAnswer
+			case err != nil:
+				return err
+			}
+			switch strings.ToLower(text) {
+			case "", "y", "yes":
+				return nil
+			case "q", "quit", "n", "no":
+				return jobs.Stoppedf("stopped at the hold")
+			}
 		}
-		return nil
 	}
 }
 
 // warn tells, in a line of its own, of something that does not stop the command.
 func (p *program) warn(text string) {
-	defer p.pauseScreen()()
-	if p.asking.TryLock() {
-		p.asking.Unlock()
-	} else {
-		fmt.Fprintln(p.streams.Err) // a question is in this line
+	text = fmt.Sprintf("%s: warning: %s\n", p.name(), ui.Line(text))
+	if p.sink != nil {
+		p.sink.Tell(text)
+		return
 	}
-	fmt.Fprintf(p.streams.Err, "%s: warning: %s\n", p.name(), ui.Line(text))
+	if p.asking.taken() {
+		text = "\n" + text // a question is in this line
+	}
+	fmt.Fprint(p.streams.Err, text)
 }
 
-// pauseScreen takes the status line away until the returned function is called.
-func (p *program) pauseScreen() func() {
-	if p.sink == nil {
-		return func() {}
+// pose puts a question, with the status line taken away until the returned
+// function is called. What is shown meanwhile stands above the question.
+func (p *program) pose(question string) (answered func()) {
+	question = ui.Escape(question)
+	if p.sink != nil && p.aside() == nil {
+		return p.sink.Ask(question)
 	}
-	return p.sink.Pause()
+	answered = func() {}
+	if p.sink != nil {
+		answered = p.sink.Ask("")
+	}
+	p.put(question)
+	return answered
+}
+
+// flush waits until what was shown is written. Whoever leaves at once waits no
+// more than a second for it.
+func (p *program) flush() {
+	switch {
+	case p.sink == nil:
+	case p.leaving.Load():
+		p.sink.Flush(time.Second)
+	default:
+		p.sink.Flush(0)
+	}
 }

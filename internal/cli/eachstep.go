@@ -50,7 +50,7 @@ func (w *wave) beforeEach(t task) func(context.Context, jobs.Step) error {
 
 // showByHand writes what a person would type for a step, below a question.
 func (w *wave) showByHand(t task, s jobs.Step) {
-	defer w.pauseScreen()()
+	defer w.pose("")()
 	lines := byHand(t.node, s, w.localBundle(t))
 	if len(lines) == 0 {
 		lines = []string{"# no shell lines: " + command(s)}

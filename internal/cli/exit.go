@@ -174,6 +174,7 @@ func (p *program) complain(message, hint string) {
 // --json, standard output ends with a run_end whatever happened.
 func (p *program) report(args []string, err error) int {
 	code := exitCode(err)
+	p.flush()
 	var (
 		told     ended
 		problems config.Problems

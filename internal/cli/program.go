@@ -5,7 +5,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"example.org/conc/config"
@@ -21,8 +21,9 @@ type program struct {
 	streams Streams
 	env     environment
 	flags   globals
-	sink    *ui.Screen // the one that shows this command's run, once there is one
-	asking  sync.Mutex // held while a question is put to the operator
+	sink    *ui.Screen  // the one that shows this command's run, once there is one
+	asking  turns       // of those who put a question to the operator
+	leaving atomic.Bool // Ctrl-C came three times
 }
 
 // environment is what a command takes from the process around it. Nothing else

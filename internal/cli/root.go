@@ -179,6 +179,7 @@ func (p *program) main(ctx context.Context, args []string) (code int) {
 	defer func() {
 		if p.sink != nil {
 			p.sink.Close()
+			p.flush()
 		}
 	}()
 	defer func() {

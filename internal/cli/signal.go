@@ -13,12 +13,15 @@ import (
 // signals turns Ctrl-C, TERM and HUP into the operator's wish to stop: once
 // after the running step, twice by ending that step, three times at once, by
 // way of the context. A fourth is not caught, and ends the process. release
-// gives the signals back.
+// gives the signals back, once all that is to be shown is written.
 func (p *program) signals(ctx context.Context) (_ context.Context, _ *runner.Interrupt, release func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	interrupt := runner.NewInterrupt()
 	got := make(chan os.Signal, 4)
-	signal.Notify(got, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signal.Notify(got, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as by nohup
+		signal.Notify(got, syscall.SIGHUP)
+	}
 	// A reader of our output that went away must not end a deploy.
 	piped := make(chan os.Signal, 1)
 	signal.Notify(piped, syscall.SIGPIPE)
@@ -42,6 +45,7 @@ func (p *program) signals(ctx context.Context) (_ context.Context, _ *runner.Int
 				case 2:
 					words <- "ending the step; Ctrl-C again leaves at once"
 				case 3:
+					p.leaving.Store(true)
 					cancel()
 					signal.Stop(got)
 				default: // it came before the signals were given back
@@ -54,9 +58,10 @@ func (p *program) signals(ctx context.Context) (_ context.Context, _ *runner.Int
 	})
 	return ctx, interrupt, func() {
 		signal.Stop(got)
-		signal.Stop(piped)
 		close(done)
 		work.Wait()
+		p.flush() // while a reader that went away is no reason to die
+		signal.Stop(piped)
 		cancel()
 	}
 }

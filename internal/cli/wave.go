@@ -45,7 +45,7 @@ func (p *program) run(ctx context.Context, f *config.File, tasks []task, o runOp
 	defer release()
 	w := &wave{
 		program: p, file: f, id: id, options: o, interrupt: interrupt,
-		secrets: sudo.secrets, sudo: sudo, log: zerolog.New(logFile), show: show, keep: ui.Log(logFile),
+		secrets: sudo.secrets, sudo: sudo, log: zerolog.New(logFile), show: show, keep: ui.Log(logFile), several: len(tasks) > 1,
 	}
 	names := make([]string, len(tasks))
 	for i, t := range tasks {
@@ -94,6 +94,7 @@ type wave struct {
 	id        string
 	options   runOptions
 	interrupt *runner.Interrupt
+	several   bool // nodes
 	secrets   *secrets
 	sudo      *sudoers
 	log       zerolog.Logger
@@ -177,7 +178,7 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 		From: w.options.from, To: t.to, Run: w.id, Plan: t.plan, Target: t.target.String(), SSH: typedSSH(t.target), Bundle: t.node.Get("bundle"),
 		Env: jobs.Env{
 			Node: t.node, Host: jobs.Local, Home: w.env.Home, Dir: filepath.Dir(setOut.File), Bundle: w.localBundle(t),
-			Owner: owner, Log: w.log, Secret: lookup, Ask: w.hold(ctx), SSH: t.target.SSHArgs(),
+			Owner: owner, Log: w.log, Secret: lookup, Ask: w.hold(t), SSH: t.target.SSHArgs(),
 		},
 		Sink: w.emit, Interrupt: w.interrupt, LockWait: w.options.lockWait,
 		Ask:    w.beforeEach(t),

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"time"
 
 	"example.org/conc/bundle"
@@ -35,6 +36,8 @@ import (
 // node) as well. Durations are milliseconds.
 type jsonLines struct {
 	o        Options
+	out      io.Writer
+	live     io.Writer // for what may be left out
 	began    time.Time
 	progress map[string]time.Time // of the last one told, by node
 }
@@ -237,13 +240,26 @@ func (j *jsonLines) fail(now time.Time, code int, message, hint string) {
 }
 
 func (j *jsonLines) write(ts time.Time, r record) {
+	w := j.out
+	if r.Type == string(runner.Output) || r.Type == string(runner.Progress) {
+		w = j.live
+	}
+	_, _ = w.Write(encode(ts, r))
+}
+
+// leftOut is the note that stands for live output which was left out.
+func (j *jsonLines) leftOut(lost int64) (io.Writer, []byte) {
+	return j.o.Out, encode(j.o.Now(), record{Type: string(runner.Note), Message: leftOut(lost)})
+}
+
+func encode(ts time.Time, r record) []byte {
 	r.V = 1
 	r.TS = ts.UTC().Format("2006-01-02T15:04:05.000Z")
 	line, err := JSON(r)
 	if err != nil { // no field of a record can cause one
 		line = fmt.Appendf(nil, "{\"v\":1,\"type\":\"note\",\"message\":%q}\n", err)
 	}
-	_, _ = j.o.Out.Write(line)
+	return line
 }
 
 // JSON encodes v as one line. What a terminal would act on stands in it as

@@ -27,6 +27,7 @@ const erase = "\r\x1b[2K"
 // how far. All but start and stop are called with the screen's lock held.
 type live struct {
 	w       io.Writer
+	out     *outlet
 	text    *text
 	now     func() time.Time
 	running []*running // in the order that their nodes began
@@ -48,8 +49,8 @@ type running struct {
 	last        time.Time // of the last progress
 }
 
-func newLive(o Options, t *text) *live {
-	return &live{w: o.Err, text: t, now: o.Now, quit: make(chan struct{}), gone: make(chan struct{})}
+func newLive(o Options, t *text, out *outlet) *live {
+	return &live{w: o.Err, out: out, text: t, now: o.Now, quit: make(chan struct{}), gone: make(chan struct{})}
 }
 
 func (l *live) start(mu *sync.Mutex) {
@@ -137,14 +138,14 @@ func (l *live) find(node string) *running {
 // hide clears the status line off the terminal.
 func (l *live) hide() {
 	if l.shown != "" {
-		_, _ = io.WriteString(l.w, erase)
+		l.out.put(l.w, []byte(erase))
 		l.shown = ""
 	}
 }
 
 // draw puts the status line up, if it is not there as it should be.
 func (l *live) draw() {
-	if l.paused > 0 {
+	if l.paused > 0 || l.out.busy() { // a terminal that takes nothing gets no second one
 		return
 	}
 	line := l.line(min(Width(l.w)-1, liveWidth))
@@ -153,7 +154,7 @@ func (l *live) draw() {
 	case "":
 		l.hide()
 	default:
-		_, _ = io.WriteString(l.w, erase+line)
+		l.out.put(l.w, []byte(erase+line))
 		l.shown = line
 	}
 }

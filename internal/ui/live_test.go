@@ -116,7 +116,7 @@ func TestStatusLineLeavesNothingBehind(t *testing.T) {
 			s.event(runner.Event{Type: runner.Progress, Step: s.plan.Steps[2], Done: i * 12e6, Total: 120e6})
 			s.now = s.now.Add(time.Second)
 		}
-		resume := screen.Pause()
+		resume := screen.Ask("")
 		s.event(runner.Event{Type: runner.Progress, Step: s.plan.Steps[2], Done: 1, Total: 2})
 		resume()
 		s.step(3, jobs.Result{Status: jobs.OK, Took: 11 * time.Second, Note: "120 MB, sha256 verified"})
@@ -207,7 +207,7 @@ func TestConcurrentEventsAndQuestions(t *testing.T) {
 				for n := range 100 {
 					e.Done = int64(n)
 					screen.Show(e)
-					screen.Pause()()
+					screen.Ask("")()
 				}
 			})
 		}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/dustin/go-humanize"
+
 	"example.org/conc/runner"
 )
 
@@ -29,6 +31,7 @@ type Options struct {
 // Screen shows one command's run. It is safe for concurrent use.
 type Screen struct {
 	mu    sync.Mutex
+	out   *outlet
 	text  *text      // one of the two
 	lines *jsonLines // is set
 	live  *live      // the status line; nil when it has no terminal of its own
@@ -46,17 +49,27 @@ func New(o Options) *Screen {
 	if o.Hint == nil {
 		o.Hint = func(error) string { return "" }
 	}
-	s := &Screen{}
+	s := &Screen{out: newOutlet(o.Out, o.Err)}
 	if o.JSON {
-		s.lines = &jsonLines{o: o, progress: map[string]time.Time{}}
+		s.lines = &jsonLines{o: o, out: way{s.out, o.Out, false}, live: way{s.out, o.Out, true}, progress: map[string]time.Time{}}
+		s.out.notice = s.lines.leftOut
 		return s
 	}
 	s.text = newText(o)
 	if Terminal(o.Err) && !o.Quiet && !pipe(o.Out) {
-		s.live = newLive(o, s.text)
+		s.live = newLive(o, s.text, s.out)
 		s.live.start(&s.mu)
 	}
+	s.text.o.Out, s.text.o.Err, s.text.live = way{s.out, o.Out, false}, way{s.out, o.Err, false}, way{s.out, o.Err, true}
+	s.out.notice = func(lost int64) (io.Writer, []byte) {
+		return o.Err, []byte(indent + "| [" + leftOut(lost) + "]\n")
+	}
 	return s
+}
+
+// leftOut says that live output is not shown.
+func leftOut(bytes int64) string {
+	return humanize.Bytes(uint64(bytes)) + " of output not shown: the terminal took nothing"
 }
 
 // pipe tells whether a stream is a pipe: what reads it may write to the terminal
@@ -80,6 +93,7 @@ func (s *Screen) Show(e runner.Event) {
 	if e.Type == runner.RunEnd {
 		s.ended = true
 	}
+	defer s.out.askAgain()
 	if s.lines != nil {
 		s.lines.show(e)
 		return
@@ -119,23 +133,51 @@ func (s *Screen) Fail(code int, message, hint string) {
 	}
 }
 
-// Pause takes the status line away, for a question to be asked, until the
-// returned function is called.
-func (s *Screen) Pause() (resume func()) {
+// Ask puts a question on standard error, with the status line taken away, until
+// the returned function is called. What is shown meanwhile stands above it.
+func (s *Screen) Ask(question string) (answered func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.live == nil {
-		return func() {}
+	s.pause(1)
+	if question != "" {
+		s.out.ask(question)
 	}
-	s.live.hide()
-	s.live.paused++
 	return func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.live.paused--
+		if question != "" {
+			s.out.answered()
+		}
+		s.pause(-1)
+	}
+}
+
+func (s *Screen) pause(by int) {
+	if s.live != nil {
+		s.live.hide()
+		s.live.paused += by
 		s.live.draw()
 	}
 }
+
+// Tell writes to standard error, in a line of its own.
+func (s *Screen) Tell(text string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live != nil {
+		s.live.hide()
+		defer s.live.draw()
+	}
+	s.out.put(s.out.err, []byte(text))
+	s.out.askAgain()
+}
+
+// Put writes a part of a question to standard error.
+func (s *Screen) Put(text string) { s.out.more(text) }
+
+// Flush waits until all that was shown is written, but no longer than limit; 0
+// is no limit.
+func (s *Screen) Flush(limit time.Duration) { s.out.flush(limit) }
 
 // Close takes the status line away for good. It may be called again.
 func (s *Screen) Close() {

@@ -19,6 +19,7 @@ import (
 // the same on a terminal and in a file, but for colour and width.
 type text struct {
 	o        Options
+	live     io.Writer  // where live output goes
 	width    func() int // of the terminal; math.MaxInt when it is none
 	nodes    []string   // of the run
 	version  string     // of conc
@@ -31,7 +32,7 @@ type text struct {
 }
 
 func newText(o Options) *text {
-	t := &text{o: o, gapped: true, partial: map[string][]byte{}, at: map[string]string{}}
+	t := &text{o: o, live: o.Err, gapped: true, partial: map[string][]byte{}, at: map[string]string{}}
 	t.width = func() int { return math.MaxInt }
 	if Terminal(o.Out) {
 		t.width = func() int { return Width(o.Out) }
@@ -293,7 +294,7 @@ func (t *text) flush(e runner.Event) {
 }
 
 func (t *text) outputLine(e runner.Event, line []byte) {
-	_, _ = fmt.Fprintf(t.o.Err, "%s%s| %s\n", t.prefix(e.Node), indent, Line(strings.TrimRight(string(line), "\r")))
+	_, _ = fmt.Fprintf(t.live, "%s%s| %s\n", t.prefix(e.Node), indent, Line(strings.TrimRight(string(line), "\r")))
 }
 
 func (t *text) printf(format string, args ...any) {
