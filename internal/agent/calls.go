@@ -184,7 +184,14 @@ func (c *Client) Settle(ctx context.Context, m bundle.Manifest, sent []bundle.Wa
 // that run lives, when the bundle is not that run's, and when the node's journal
 // no longer has the number of records that were seen.
 func (c *Client) Adopt(ctx context.Context, seen int) error {
-	return c.do(ctx, callAdopt, adoptParams{seen}, nil)
+	return c.do(ctx, callAdopt, adoptParams{Seen: seen}, nil)
+}
+
+// AdoptRest is Adopt for a run that has closed its bundle. It is refused when
+// the bundle is open, and that run's. What a close that was cut short has left
+// is removed, and to close it again is OK.
+func (c *Client) AdoptRest(ctx context.Context, seen int) error {
+	return c.do(ctx, callAdopt, adoptParams{Seen: seen, Closed: true}, nil)
 }
 
 // Journal reads what the node has recorded of a run: nothing, when it knows no

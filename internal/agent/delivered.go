@@ -42,14 +42,14 @@ type deliveredFile struct {
 	Time   time.Time `json:"mtime"`
 }
 
-func (se *session) deliveredPath() string {
-	return filepath.Join(bundle.RunDir(se.Home, se.owner.Run), "delivered.json")
+func (se *session) deliveredPath(run string) string {
+	return filepath.Join(bundle.RunDir(se.Home, run), "delivered.json")
 }
 
 // readDelivered gives an empty list when there is none.
-func (se *session) readDelivered() (delivered, error) {
+func (se *session) readDelivered(run string) (delivered, error) {
 	d := delivered{V: 1, Files: map[string]deliveredFile{}}
-	f, err := os.Open(se.deliveredPath())
+	f, err := os.Open(se.deliveredPath(run))
 	if errors.Is(err, fs.ErrNotExist) {
 		return d, nil
 	}
@@ -84,7 +84,7 @@ func (se *session) noteDelivered(m bundle.Manifest) error {
 	if se.bundle == "" || err != nil || rel == ".." || strings.HasPrefix(rel, "../") || !se.held.Load() {
 		return nil //nolint:nilerr // it is not in the bundle
 	}
-	d, err := se.readDelivered()
+	d, err := se.readDelivered(se.owner.Run)
 	if err != nil {
 		return err
 	}
@@ -100,17 +100,31 @@ func (se *session) noteDelivered(m bundle.Manifest) error {
 	if err != nil {
 		return err
 	}
-	temp := se.deliveredPath() + ".new"
+	place := se.deliveredPath(se.owner.Run)
+	temp := place + ".new"
 	if err := os.WriteFile(temp, data, 0o600); err != nil {
 		return err
 	}
-	return os.Rename(temp, se.deliveredPath())
+	return os.Rename(temp, place)
+}
+
+type changedParams struct {
+	Run string `json:"run,omitempty"` // "": the one that the agent was configured with
 }
 
 // changed lists the delivered files that are not as they were delivered, as
 // "app.conf (changed)" or "app.conf (gone)": 100 at most, and a word on the rest.
-func (se *session) changed() ([]string, error) {
-	d, err := se.readDelivered()
+func (se *session) changed(run string) ([]string, error) {
+	if run == "" {
+		run = se.owner.Run
+	}
+	if !bundle.ValidRun(run) {
+		return nil, badFrame("not a run's id: %.40q", run)
+	}
+	if err := bundle.Check(se.bundle, run); err != nil {
+		return nil, jobs.Errorf("%w", err)
+	}
+	d, err := se.readDelivered(run)
 	if err != nil {
 		return nil, jobs.Errorf("what was delivered is not known: %w", err)
 	}
@@ -149,11 +163,15 @@ func (f deliveredFile) now(path string) string {
 	return ""
 }
 
-// Changed lists the delivered files in the bundle that are not as they were
-// delivered, of the run that was adopted: "app.conf (changed)", "fix (gone)".
-func (c *Client) Changed(ctx context.Context) ([]string, error) {
+// Changed is ChangedIn for the run that was adopted.
+func (c *Client) Changed(ctx context.Context) ([]string, error) { return c.ChangedIn(ctx, "") }
+
+// ChangedIn lists the delivered files in the bundle that are not as they were
+// delivered: "app.conf (changed)", "fix (gone)". It is *jobs.Error unless the
+// bundle is run's; no run is the one that was adopted.
+func (c *Client) ChangedIn(ctx context.Context, run string) ([]string, error) {
 	var names []string
-	err := c.do(ctx, callChanged, struct{}{}, &names)
+	err := c.do(ctx, callChanged, changedParams{run}, &names)
 	names = names[:min(len(names), maxChanged+1)]
 	for i, n := range names {
 		names[i] = clean(n, maxText)

@@ -83,7 +83,8 @@ type callBody struct {
 }
 
 type adoptParams struct {
-	Seen int `json:"seen"` // records of the node's journal
+	Seen   int  `json:"seen"`             // records of the node's journal
+	Closed bool `json:"closed,omitempty"` // its bundle was closed: what is left of it is taken on
 }
 
 type journalParams struct {

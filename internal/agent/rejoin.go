@@ -21,7 +21,8 @@ const (
 )
 
 type rejoinParams struct {
-	Base int `json:"base"` // records of the node's journal that were there before the run set out
+	Base   int  `json:"base"`             // records of the node's journal that were there before the run set out
+	Closed bool `json:"closed,omitempty"` // as in adoptParams
 }
 
 type rejoinResult struct {
@@ -45,7 +46,7 @@ func (se *session) answerRejoin(c callBody) (any, error) {
 		if err := json.Unmarshal(c.Params, &p); err != nil {
 			return nil, err
 		}
-		return se.rejoin(p.Base)
+		return se.rejoin(p)
 	case callMissed:
 		var p missedParams
 		if err := json.Unmarshal(c.Params, &p); err != nil {
@@ -59,8 +60,9 @@ func (se *session) answerRejoin(c callBody) (any, error) {
 // rejoin makes this agent the one of a run whose line was gone, as soon as the
 // one from before has ended. The bundle need not be open: whether it has to be,
 // and is, each step looks for itself.
-func (se *session) rejoin(base int) (rejoinResult, error) {
+func (se *session) rejoin(p rejoinParams) (rejoinResult, error) {
 	var res rejoinResult
+	base := p.Base
 	if se.plan == nil || se.run.opened || base < 0 {
 		return res, badFrame("a run that is rejoined without a plan, or too late")
 	}
@@ -76,6 +78,7 @@ func (se *session) rejoin(base int) (rejoinResult, error) {
 		if len(res.Records) > 0 {
 			se.setOut = nil // it is on record
 		}
+		se.run.closed = p.Closed
 		se.held.Store(se.opened(res.Records) || bundle.Check(se.bundle, se.owner.Run) == nil)
 		return nil
 	}
@@ -160,10 +163,10 @@ func (se *session) missed(p missedParams) ([]byte, error) {
 // the run set out: all but the first base records. While that agent lives, the
 // answer is what it is busy with, and nothing is taken on: ask again. It is
 // refused, as *jobs.Error, once somebody else has gone on with the run, or has
-// given it up.
-func (c *Client) Rejoin(ctx context.Context, base int) (records []jobs.Record, busy string, err error) {
+// given it up. closed tells that the run had closed its bundle when it set out.
+func (c *Client) Rejoin(ctx context.Context, base int, closed bool) (records []jobs.Record, busy string, err error) {
 	var res rejoinResult
-	if err := c.do(ctx, callRejoin, rejoinParams{base}, &res); err != nil {
+	if err := c.do(ctx, callRejoin, rejoinParams{base, closed}, &res); err != nil {
 		return nil, "", err
 	}
 	if res.Busy != "" {

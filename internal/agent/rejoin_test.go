@@ -60,7 +60,7 @@ func TestRejoin(t *testing.T) {
 	steps(t, first, 1, 2)
 
 	second := dial(t, tr, o)
-	if records, busy, err := second.Rejoin(ctx, 0); busy == "" || err != nil {
+	if records, busy, err := second.Rejoin(ctx, 0, false); busy == "" || err != nil {
 		t.Fatalf("beside a living agent: got %v, busy %q, %v; want busy", records, busy, err)
 	}
 	if err := first.Close(); err != nil {
@@ -68,7 +68,7 @@ func TestRejoin(t *testing.T) {
 	}
 	var records []jobs.Record
 	soon(t, "the run is rejoined", func() bool {
-		got, busy, err := second.Rejoin(ctx, 0)
+		got, busy, err := second.Rejoin(ctx, 0, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,7 +119,7 @@ func TestRejoinOfARunThatIsNoLongerOurs(t *testing.T) {
 			steps(t, first, 1, 1)
 			_ = first.Close()
 			_ = journal.Record(tc.record)
-			if _, _, err := dial(t, tr, o).Rejoin(context.Background(), 0); err == nil || !strings.Contains(err.Error(), tc.want) {
+			if _, _, err := dial(t, tr, o).Rejoin(context.Background(), 0, false); err == nil || !strings.Contains(err.Error(), tc.want) {
 				t.Errorf("got %v, want it to say %q", err, tc.want)
 			}
 		})

@@ -22,6 +22,7 @@ type runState struct {
 	opened  bool
 	fresh   bool         // the directory was made by this session
 	worked  bool         // something was done that is worth remembering
+	closed  bool         // its bundle was closed before; what is left of the run is done
 	before  func() error // what must hold once this agent is the run's only one
 	journal Recorder
 	pending []jobs.Record // of local steps, from before the run was known here

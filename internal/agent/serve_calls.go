@@ -66,7 +66,7 @@ func (se *session) answer(c callBody) (any, error) {
 		if err := json.Unmarshal(c.Params, &p); err != nil {
 			return nil, err
 		}
-		return nil, se.adopt(p.Seen)
+		return nil, se.adopt(p)
 	case callJournal:
 		var p journalParams
 		if err := json.Unmarshal(c.Params, &p); err != nil {
@@ -120,7 +120,11 @@ func (se *session) answer(c callBody) (any, error) {
 		}
 		return se.procedure(c.ID, p)
 	case callChanged:
-		return se.changed()
+		var p changedParams
+		if err := json.Unmarshal(c.Params, &p); err != nil {
+			return nil, err
+		}
+		return se.changed(p.Run)
 	}
 	return se.answerRejoin(c)
 }
@@ -169,7 +173,10 @@ const UnknownRun = "unknown"
 
 func (se *session) aside(run string) (string, error) {
 	to, err := bundle.SetAside(se.bundle, run)
-	if err != nil {
+	switch {
+	case to != "" && err != nil:
+		se.Log.Warn().Err(err).Msg("that the bundle was moved aside may not outlive a power loss")
+	case err != nil:
 		return "", jobs.Errorf("%w", err)
 	}
 	if run != "" && se.Journals != nil {

@@ -12,7 +12,7 @@ import (
 // adopt takes the run on whose bundle is open: from here on its agent is this
 // one. Of two that try at the same moment one is BLOCKED, and so is whoever
 // decided by a journal of seen records that has grown since.
-func (se *session) adopt(seen int) error {
+func (se *session) adopt(p adoptParams) error {
 	if se.plan == nil || se.run.opened {
 		return badFrame("an adoption without a plan, or too late")
 	}
@@ -21,11 +21,16 @@ func (se *session) adopt(seen int) error {
 		switch {
 		case err != nil:
 			return err
+		case p.Closed:
 		case bundle.Check(se.bundle, se.owner.Run) != nil:
 			return jobs.Blockedf("no interrupted run on this node: %s is not run %s's", se.bundle, bundle.Short(se.owner.Run))
-		case len(now.Records) != seen:
+		}
+		if len(now.Records) != p.Seen {
 			return jobs.Blockedf("run %s was gone on with by somebody else in this moment", bundle.Short(se.owner.Run)).
 				WithHint("look where it is now: conc status %s", se.node.Name())
+		}
+		if p.Closed {
+			return se.takeRest()
 		}
 		se.held.Store(true)
 		return nil

@@ -115,6 +115,7 @@ func (se *session) step(ctx context.Context, s jobs.Step) jobs.Result {
 	env := se.env(s, out)
 	r := se.perform(ctx, s, &env)
 	r.Step = s.N
+	r = se.closedBefore(s, r)
 	out.close()
 	if r.Status == jobs.Blocked && len(r.Owner) > 0 {
 		r.Owner = se.describeHolder(r.Owner)
@@ -139,7 +140,7 @@ func (se *session) env(s jobs.Step, out io.Writer) jobs.Env {
 		Home: se.Home, Dir: se.Home, Bundle: se.bundle, Owner: se.owner,
 		Log: se.Log, Out: out, Progress: se.progress(s.N),
 		Secret: se.secret,
-		Ask:    func(context.Context, string) error { return jobs.ErrNoAnswer },
+		Ask:    func(string) error { return jobs.ErrNoAnswer },
 		Call:   se.carryOut,
 	}
 	if l := se.local; l != nil {
@@ -174,7 +175,7 @@ func isClose(s jobs.Step) bool {
 // guard makes sure that the bundle is still ours where the list says that it is
 // open: from the step after open_bundle to close_bundle.
 func (se *session) guard(s jobs.Step) error {
-	if !se.plan.OpenBefore(jobs.Remote, s.N) {
+	if !se.plan.OpenBefore(jobs.Remote, s.N) || se.run.closed && isClose(s) {
 		return nil
 	}
 	err := bundle.Check(se.bundle, se.owner.Run)

@@ -13,10 +13,11 @@ import (
 // adopt has the agent go on with an interrupted run. Of two that try it at the
 // same moment, the node takes one.
 func (w *wave) adopt(ctx context.Context, t task, l *link, r *runner.Runner) error {
-	var err error
-	if w.options.resume.rest == nil { // else there is nothing on the node to be adopted
-		err = l.Adopt(ctx, w.options.resume.there)
+	take := l.Adopt
+	if w.options.resume.rest != nil {
+		take = l.AdoptRest
 	}
+	err := take(ctx, w.options.resume.there)
 	if err == nil {
 		r.Before = w.takenAsDone()
 		r.Opened, err = w.opened(t, r.Env.Bundle)

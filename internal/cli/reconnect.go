@@ -13,9 +13,9 @@ import (
 // reached at first. No further try helps against a key that is not on record,
 // or where the account is not let in.
 func (w *wave) reconnect(reach func(ctx context.Context, again bool) (*link, error)) func(context.Context) (runner.Again, error) {
-	base := 0
+	base, rest := 0, false
 	if w.options.resume != nil {
-		base = w.options.resume.there
+		base, rest = w.options.resume.there, w.options.resume.rest != nil
 	}
 	return func(ctx context.Context) (runner.Again, error) {
 		l, err := reach(ctx, true)
@@ -26,17 +26,18 @@ func (w *wave) reconnect(reach func(ctx context.Context, again bool) (*link, err
 		if err != nil {
 			return nil, err
 		}
-		return &rejoined{l, base}, nil
+		return &rejoined{l, base, rest}, nil
 	}
 }
 
 // rejoined is a link of a run whose line was gone.
 type rejoined struct {
 	*link
-	base int // records in the node's journal before the run set out
+	base int  // records in the node's journal before the run set out
+	rest bool // the run had closed its bundle by then
 }
 
 // Rejoin takes the run on, once its agent from before has ended.
 func (l *rejoined) Rejoin(ctx context.Context) ([]jobs.Record, string, error) {
-	return l.Client.Rejoin(ctx, l.base)
+	return l.Client.Rejoin(ctx, l.base, l.rest)
 }
