@@ -140,7 +140,7 @@ func (se *session) env(s jobs.Step, out io.Writer) jobs.Env {
 		Home: se.Home, Dir: se.Home, Bundle: se.bundle, Owner: se.owner,
 		Log: se.Log, Out: out, Progress: se.progress(s.N),
 		Secret: se.secret,
-		Ask:    func(string) error { return jobs.ErrNoAnswer },
+		Ask:    func(context.Context, string) error { return jobs.ErrNoAnswer },
 		Call:   se.carryOut,
 	}
 	if l := se.local; l != nil {
