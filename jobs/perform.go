@@ -43,8 +43,12 @@ type Sink interface {
 }
 
 // grace is how long an op has to return after its limit or its cancellation.
-// Env.Run takes at most 13 s of it to end a process group.
-const grace = 15 * time.Second
+// Env.Run takes at most 13 s of it to end a process group. An operator who leaves
+// at once waits for leaveGrace.
+const (
+	grace      = 15 * time.Second
+	leaveGrace = 1500 * time.Millisecond
+)
 
 var errLimit = errors.New("over its limit")
 
@@ -57,7 +61,7 @@ var errLimit = errors.New("over its limit")
 //
 // The limit is for the step as a whole, its tries and the pauses between them.
 // A step whose op has not returned 15 s after its limit or its cancellation is
-// ERROR: it may still be running.
+// ERROR: it may still be running; once env.Leave is closed, 1.5 s after that.
 func Perform(ctx context.Context, s Step, env *Env) Result {
 	start := time.Now()
 	rec := newRecorder(env)
@@ -66,7 +70,7 @@ func Perform(ctx context.Context, s Step, env *Env) Result {
 
 	r := Result{Step: s.N}
 	op, err := s.reveal(e)
-	if err == nil && s.Sudo && os.Geteuid() != 0 {
+	if err == nil && s.AsRoot() && os.Geteuid() != 0 {
 		err = Errorf("a sudo step can be run by root only")
 	}
 	if err == nil && ctx.Err() != nil {
@@ -163,13 +167,19 @@ func once(ctx context.Context, op Op, e *Env) error {
 		return err
 	case <-ctx.Done():
 	}
-	t := time.NewTimer(grace)
+	limit, leave := grace, e.Leave
+	t := time.NewTimer(limit)
 	defer t.Stop()
-	select {
-	case err := <-done:
-		return err
-	case <-t.C:
-		return Errorf("%w: it did not stop within %v and may still be running", errAlive, grace)
+	for {
+		select {
+		case err := <-done:
+			return err
+		case <-leave:
+			limit, leave = leaveGrace, nil
+			t.Reset(limit)
+		case <-t.C:
+			return Errorf("%w: it did not stop within %v and may still be running", errAlive, limit)
+		}
 	}
 }
 

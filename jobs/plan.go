@@ -21,6 +21,17 @@ type Step struct {
 	cat    Catalogue
 }
 
+// AsRoot tells whether a step is to be performed as root: one with sudo is, but
+// for two ops. The lock stays the account's own, whose process looks after it,
+// and the operator is asked where the operator is.
+func (s Step) AsRoot() bool {
+	switch s.Op.(type) {
+	case OpenBundle, Hold:
+		return false
+	}
+	return s.Sudo
+}
+
 // Plan is a node's list of steps, made without network or clock. Both ends
 // hold the same one, so that a step's number is all that has to travel.
 type Plan struct {

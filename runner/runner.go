@@ -26,6 +26,9 @@ type Remote interface {
 	Close() error
 }
 
+// Perform runs one step to its end: jobs.Perform, or what stands for it.
+type Perform func(ctx context.Context, s jobs.Step, env *jobs.Env) jobs.Result
+
 // Recorder keeps a journal of steps; *Journal is one.
 type Recorder interface {
 	Record(records ...jobs.Record) error // on disk when it returns
@@ -41,7 +44,9 @@ type Runner struct {
 	SSH      []string // arguments for the user's own ssh program
 	Bundle   string   // the node's bundle as deploy.ini names it, relative to the home
 
-	Env       jobs.Env // of local steps; Step, Out, Progress and Far are filled in
+	Env       jobs.Env        // of local steps; Step, Out, Progress and Far are filled in
+	Root      Perform         // of local steps that are to be performed as root; nil: this process is root's
+	Hidden    func() []string // what is masked in all that steps say; nil: nothing
 	Connect   func(ctx context.Context) (Remote, error)
 	Sink      Sink
 	Interrupt *Interrupt                             // nil: nobody interrupts
@@ -72,7 +77,7 @@ type Runner struct {
 }
 
 // Do runs the steps and reports them. It returns when nothing of the run is
-// going on in this process any more.
+// going on in this process any more; once ctx is done, it waits a second for that.
 func (r *Runner) Do(ctx context.Context) *Outcome {
 	start := time.Now()
 	if r.From == 0 {
@@ -85,6 +90,7 @@ func (r *Runner) Do(ctx context.Context) *Outcome {
 		r.Interrupt = NewInterrupt()
 	}
 	r.open = map[jobs.Host]bool{}
+	r.Env.Leave = ctx.Done()
 	r.outcome = Outcome{Node: r.Plan.Node.Name(), Status: jobs.OK, SSH: r.SSH, BundleName: r.Bundle}
 	r.emit(Event{Type: NodeStart})
 
@@ -95,7 +101,7 @@ func (r *Runner) Do(ctx context.Context) *Outcome {
 	}
 	r.outcome.Open = r.stillOpen(ctx)
 	if r.remote != nil {
-		if err := r.remote.Close(); err != nil && r.outcome.Status == jobs.OK {
+		if err := r.close(ctx); err != nil && r.outcome.Status == jobs.OK {
 			r.emit(Event{Type: Note, Text: "closing the connection: " + err.Error()})
 		}
 	}
@@ -105,6 +111,24 @@ func (r *Runner) Do(ctx context.Context) *Outcome {
 	r.emit(Event{Type: NodeEnd, Outcome: &out, Held: out.Held})
 	return &out
 }
+
+// close ends the conversation with the node.
+func (r *Runner) close(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return r.remote.Close()
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- r.remote.Close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(leavePatience):
+		return nil // whoever leaves at once does not wait for a line that is silent
+	}
+}
+
+// leavePatience is how long a line is waited for by whoever leaves at once.
+const leavePatience = time.Second / 2
 
 // Refuse reports a run that cannot even begin.
 func (r *Runner) Refuse(err error) *Outcome {
@@ -158,7 +182,7 @@ func (r *Runner) prepare(ctx context.Context) (int, error) {
 			continue
 		}
 		p, ok := s.Op.(jobs.Preparer)
-		if ok && (!made || isOpen(s)) {
+		if ok && !s.AsRoot() && (!made || isOpen(s)) { // what root finds, only root can say
 			env := r.Env
 			env.Step = s.N
 			err := p.Prepare(ctx, &env)

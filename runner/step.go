@@ -248,9 +248,16 @@ func (r *Runner) try(ctx context.Context, s jobs.Step) jobs.Result {
 	env.Progress = func(done, total int64) {
 		r.emit(Event{Type: Progress, Step: s, Done: done, Total: total})
 	}
-	res := jobs.Perform(ctx, s, &env)
+	if r.Hidden != nil {
+		env.Hide(r.Hidden()...)
+	}
+	perform := Perform(jobs.Perform)
+	if r.Root != nil && s.AsRoot() {
+		perform = r.Root
+	}
+	res := perform(ctx, s, &env)
 	for isOpen(s) && r.await(ctx, holder(res)) {
-		res = jobs.Perform(ctx, s, &env)
+		res = perform(ctx, s, &env)
 	}
 	if err := r.remote.Err(); err != nil && res.Status == jobs.Failed {
 		// What the op says of a link that went away is no verdict of its own.

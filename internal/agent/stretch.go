@@ -96,7 +96,7 @@ func (se *session) step(ctx context.Context, s jobs.Step) jobs.Result {
 		env := se.env(s, patientOut{se, s.N})
 		return jobs.Perform(ctx, s, &env)
 	}
-	if s.Sudo && !se.elevated() {
+	if s.AsRoot() && !se.elevated() {
 		return outcome(jobs.Errorf("this step needs root, and sudo was not asked for it before"))
 	}
 	if err := se.guard(s); err != nil {

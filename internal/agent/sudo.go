@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"sync"
@@ -69,6 +70,7 @@ func (se *session) elevate(password []byte) (Elevation, error) {
 		se.root.client = c
 		if len(password) > 0 {
 			se.hide(string(password))
+			err = c.do(se.ctx, callHide, hideParams{[][]byte{bytes.Clone(password)}}, nil)
 		}
 	}
 	return got, err
@@ -89,7 +91,7 @@ const performGrace = 20 * time.Second
 // perform runs a step that may be run, by the root agent when it is one with
 // sudo and this agent is not root.
 func (se *session) perform(ctx context.Context, s jobs.Step, env *jobs.Env) jobs.Result {
-	if !s.Sudo || os.Geteuid() == 0 {
+	if !s.AsRoot() || os.Geteuid() == 0 {
 		return jobs.Perform(ctx, s, env)
 	}
 	se.root.mu.Lock()

@@ -17,19 +17,22 @@ import (
 	"example.org/conc/jobs"
 )
 
-// sudoOptions are the flags of the commands that may need sudo on a node.
+// sudoOptions are the flags of the commands that may need sudo on a node, or here.
 type sudoOptions struct {
-	askSudo  bool
-	sudoFile string
+	askSudo   bool
+	sudoFile  string
+	localFile string
 }
 
 func (o *sudoOptions) flags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.askSudo, "ask-sudo", "K", false, "ask for one sudo password for all nodes, before anything is done")
-	f.StringVar(&o.sudoFile, "sudo-password-file", "", "take the sudo password from the first line of `FILE`")
+	f.StringVar(&o.sudoFile, "sudo-password-file", "", "take the nodes' sudo password from the first line of `FILE`")
+	f.StringVar(&o.localFile, "local-sudo-password-file", "", "take that of your own sudo, on this workstation, from `FILE`")
 }
 
-// sudoers has the sudo passwords of one run. A node gets one only when its sudo
-// asks for it.
+// sudoers has the sudo passwords of one run, in memory, as long as it lasts: a
+// line that is back needs them again, and they are masked in what steps say. A
+// node gets one only when its sudo asks for it.
 type sudoers struct {
 	p       *program
 	secrets *secrets
@@ -38,6 +41,9 @@ type sudoers struct {
 
 	mu    sync.Mutex
 	known map[string]string // by node: what its sudo took
+
+	here  sync.Mutex // held while the workstation's own sudo is called
+	local string     // what that took, or the one of the file; "" is none
 }
 
 // sudoers takes the password that is given before the run, if it is one in
@@ -46,54 +52,60 @@ func (p *program) sudoers(ctx context.Context, o runOptions, tasks []task) (*sud
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	s := &sudoers{p: p, secrets: p.secrets(), known: map[string]string{}}
-	wanted := false
+	wanted, here := false, false
 	for _, t := range tasks {
 		from, to := max(o.from, 1), t.to
 		if to == 0 {
 			to = len(t.plan.Steps)
 		}
-		wanted = wanted || needsSudo(t.plan.Steps[from-1:to])
+		wanted = wanted || needsSudo(t.plan.Steps[from-1:to], jobs.Remote)
+		here = here || needsSudo(t.plan.Steps[from-1:to], jobs.Local)
 	}
 	var err error
 	switch {
 	case !wanted:
 	case o.sudoFile != "":
-		s.given, err = passwordFile(o.sudoFile)
+		s.given, err = passwordFile("--sudo-password-file", o.sudoFile)
 	case o.askSudo:
 		s.asked = true
-		s.given, err = s.ask(ctx, "Sudo password:")
+		s.given, err = s.ask(ctx, "Sudo password:", nodeSources)
+	}
+	if err == nil && here && o.localFile != "" && os.Geteuid() != 0 {
+		s.local, err = passwordFile("--local-sudo-password-file", o.localFile)
 	}
 	return s, err
 }
 
-// needsSudo tells whether there is a step of the node's with sudo.
-func needsSudo(steps []jobs.Step) bool {
+// needsSudo tells whether there is a step of host's with sudo.
+func needsSudo(steps []jobs.Step, host jobs.Host) bool {
 	for _, s := range steps {
-		if s.Sudo && s.Host == jobs.Remote {
+		if s.AsRoot() && s.Host == host {
 			return true
 		}
 	}
 	return false
 }
 
-// passwordFile reads a password that nobody else may read.
-func passwordFile(path string) (string, error) {
+// passwordFile reads a password, of the file that flag names, that nobody else
+// may read.
+func passwordFile(flag, path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", jobs.Errorf("--sudo-password-file: %w", err)
+		return "", jobs.Errorf("%s: %w", flag, err)
 	}
 	defer f.Close()
+	agent.NoCore()
 	fi, err := f.Stat()
 	if err == nil && fi.Mode().Perm()&0o077 != 0 {
-		return "", jobs.Errorf("--sudo-password-file: %s is open to others (mode %04o)", path, fi.Mode().Perm()).
+		return "", jobs.Errorf("%s: %s is open to others (mode %04o)", flag, path, fi.Mode().Perm()).
 			WithHint("close it: chmod 600 %s", quote(path))
 	}
 	if err != nil {
-		return "", jobs.Errorf("--sudo-password-file: %w", err)
+		return "", jobs.Errorf("%s: %w", flag, err)
 	}
 	line, err := bufio.NewReader(io.LimitReader(f, maxMessage)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
-		return "", jobs.Errorf("--sudo-password-file: %w", err)
+		return "", jobs.Errorf("%s: %w", flag, err)
 	}
 	return usable(strings.TrimRight(line, "\r\n"), "the first line of "+path)
 }
@@ -109,12 +121,17 @@ func usable(password, what string) (string, error) {
 	return password, nil
 }
 
-func (s *sudoers) ask(ctx context.Context, question string) (string, error) {
+// nodeSources is what else gives the sudo password of a node.
+const nodeSources = "give it by --sudo-password-file FILE, or by sudo.secret in deploy.ini"
+
+// ask puts the question; hint says what to do where nobody can be asked.
+func (s *sudoers) ask(ctx context.Context, question, hint string) (string, error) {
+	agent.NoCore()
 	text, err := s.p.prompt(ctx, question)
 	switch {
 	case errors.Is(err, errNobody):
 		return "", jobs.Errorf("sudo wants a password, and there is no terminal to ask for it on").
-			WithHint("give it by --sudo-password-file FILE, or by sudo.secret in deploy.ini")
+			WithHint("%s", hint)
 	case err != nil && ctx.Err() != nil:
 		return "", ctx.Err()
 	case err != nil:
@@ -126,16 +143,10 @@ func (s *sudoers) ask(ctx context.Context, question string) (string, error) {
 // sudoPrompts is how often a password is asked for on a terminal.
 const sudoPrompts = 3
 
-// elevate gets what the steps with sudo need, and proves it, before the first
-// step. The workstation's own sudo is not called.
+// elevate gets what the node's steps with sudo need, and proves it, before the
+// first step.
 func (s *sudoers) elevate(ctx context.Context, c *agent.Client, t task, steps []jobs.Step) error {
-	for _, step := range steps {
-		if step.Sudo && step.Host == jobs.Local && os.Geteuid() != 0 {
-			return jobs.Errorf("step %d %s: local sudo, and you are not root on this workstation", step.N, step.Name).
-				WithHint("conc calls sudo on the nodes only: take the modifier away, and let the step call sudo itself, or do it by hand")
-		}
-	}
-	if !needsSudo(steps) || c.Hello().UID == 0 {
+	if !needsSudo(steps, jobs.Remote) || c.Hello().UID == 0 {
 		return nil
 	}
 	got, err := c.Elevate(ctx, nil)
@@ -148,7 +159,6 @@ func (s *sudoers) elevate(ctx context.Context, c *agent.Client, t task, steps []
 		if err != nil {
 			return err
 		}
-		agent.NoCore()
 		got, err := c.Elevate(ctx, []byte(password))
 		if err != nil {
 			return err
@@ -186,6 +196,7 @@ func (s *sudoers) password(ctx context.Context, node *config.Node, who string, t
 	case s.given != "" && try == 1:
 		return s.given, s.asked, nil
 	case node.Get("sudo.secret") != "":
+		agent.NoCore()
 		v, err := config.Reveal(node.Get("sudo.secret"), func(name string) (string, error) { return s.secrets.lookup(ctx, name) })
 		if err != nil {
 			return "", false, err
@@ -193,6 +204,6 @@ func (s *sudoers) password(ctx context.Context, node *config.Node, who string, t
 		v, err = usable(v, "sudo.secret")
 		return v, false, err
 	}
-	v, err := s.ask(ctx, "Sudo password for "+who+":")
+	v, err := s.ask(ctx, "Sudo password for "+who+":", nodeSources)
 	return v, true, err
 }

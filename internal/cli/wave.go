@@ -184,6 +184,13 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 		Ask:    w.beforeEach(t),
 		ByHand: func(s jobs.Step) []string { return byHand(t.node, s, w.localBundle(t)) },
 	}
+	var root *agent.Root // of the local steps with sudo; a line that goes is not its business
+	defer func() {
+		if root != nil {
+			_ = root.Close()
+		}
+	}()
+	r.Hidden = w.sudo.passwords
 	reach := func(ctx context.Context, again bool) (*link, error) {
 		if err := w.secrets.need(ctx, t.plan, r.From, r.To); err != nil {
 			return nil, err
@@ -205,6 +212,11 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 			return nil, err
 		}
 		err = w.sudo.elevate(ctx, l.Client, t, t.plan.Steps[r.From-1:r.To])
+		if err == nil && !again {
+			if root, err = w.sudo.elevateHere(ctx, t, r.From, r.To, r.Env); root != nil {
+				r.Root = root.Perform
+			}
+		}
 		if err == nil && w.options.resume != nil && !again {
 			err = w.adopt(ctx, t, l, r)
 		}
