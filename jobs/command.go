@@ -35,14 +35,15 @@ const (
 	termGrace = 10 * time.Second // from TERM to KILL
 	killGrace = 2 * time.Second  // from KILL to giving up
 	pipeGrace = time.Second      // for the output of a command that has ended
+	leftGrace = leaveGrace / 4   // killGrace, once the operator has left
 )
 
 // Run runs a command in a process group of its own and waits for it. Standard
 // error goes to Env.Out. A non-zero exit is FAILED with Error.Exit, death by a
 // signal FAILED with Error.Signal; a command that cannot be started is ERROR.
 // When ctx is done the group is sent TERM, 10 s later KILL, and looked for: an
-// error that says it lives on is ERROR, otherwise it wraps ctx.Err(). A
-// background process that keeps the pipes open does not hold Run up.
+// error that says it lives on is ERROR, otherwise it wraps ctx.Err(). KILL comes
+// at once when Env.Leave is closed. A background process that keeps the pipes open does not hold Run up.
 //
 // The command sees the environment of this process, and CONC_NODE, CONC_RUN,
 // CONC_STEP and CONC_BUNDLE.
@@ -77,18 +78,26 @@ func (e *Env) Run(ctx context.Context, c Cmd) error {
 		}
 	}
 	// Until Wait reaps the leader, the group's number is not given to another.
-	signal, left := endGroup(pid, exited, c.term)
+	signal, left := endGroup(pid, exited, c.term, e.Leave)
 	if len(left) > 0 {
 		go func() { _ = cmd.Wait() }()
-		return Errorf("%w: %w after KILL: pid %s", ctx.Err(), errAlive, join(left)).
+		return Errorf("%s: %w after KILL: pid %s", whyEnded(ctx), errAlive, join(left)).
 			WithHint("look at it on that host: ps -o pid,stat,args -p %s", join(left))
 	}
 	_ = cmd.Wait()
 	if strays := strays("CONC_NODE="+e.Node.Name(), "CONC_RUN="+e.Owner.Run, "CONC_STEP="+strconv.Itoa(e.Step)); len(strays) > 0 {
-		return Errorf("%w: %w: pid %s has left the command's process group", ctx.Err(), errAlive, join(strays)).
+		return Errorf("%s: %w: pid %s has left the command's process group", whyEnded(ctx), errAlive, join(strays)).
 			WithHint("look at it on that host: ps -o pid,stat,args -p %s", join(strays))
 	}
 	return cut(ctx, "ended by signal %s", signalName(signal))
+}
+
+// whyEnded says what ended a command whose ctx is done.
+func whyEnded(ctx context.Context) string {
+	if errors.Is(context.Cause(ctx), errLimit) {
+		return errLimit.Error()
+	}
+	return "cancelled"
 }
 
 // command prepares c without starting it.
@@ -169,24 +178,31 @@ func outcome(err error) error {
 func signalName(s syscall.Signal) string { return fmt.Sprintf("%d (%v)", int(s), s) }
 
 // endGroup ends the process group whose leader is pid: TERM, and KILL to what
-// is there after a while. It tells which signal ended it, and who lives on.
-func endGroup(pid int, exited <-chan struct{}, term time.Duration) (syscall.Signal, []int) {
+// is there after a while, or when leave is closed. It tells which signal ended it,
+// and who lives on.
+func endGroup(pid int, exited <-chan struct{}, term time.Duration, leave <-chan struct{}) (syscall.Signal, []int) {
 	if term == 0 {
 		term = termGrace
 	}
 	// An error here shows in who is left.
 	_ = unix.Kill(-pid, unix.SIGTERM)
 	_ = unix.Kill(-pid, unix.SIGCONT) // a stopped process gets its TERM only when it goes on
-	if left := await(pid, exited, term); len(left) == 0 {
+	if left := await(pid, exited, term, leave); len(left) == 0 {
 		return unix.SIGTERM, nil
 	}
 	_ = unix.Kill(-pid, unix.SIGKILL)
-	return unix.SIGKILL, await(pid, exited, killGrace)
+	limit := killGrace
+	select {
+	case <-leave:
+		limit = leftGrace
+	default:
+	}
+	return unix.SIGKILL, await(pid, exited, limit, nil)
 }
 
 // await waits until nobody lives in the group, and tells who does when the
-// time is over.
-func await(pid int, exited <-chan struct{}, limit time.Duration) []int {
+// time is over, or leave is closed.
+func await(pid int, exited <-chan struct{}, limit time.Duration, leave <-chan struct{}) []int {
 	end := time.Now().Add(limit)
 	for pause := 5 * time.Millisecond; ; pause = min(2*pause, 200*time.Millisecond) {
 		left := living(pid)
@@ -203,7 +219,11 @@ func await(pid int, exited <-chan struct{}, limit time.Duration) []int {
 			}
 			return left
 		}
-		time.Sleep(pause)
+		select {
+		case <-time.After(pause):
+		case <-leave:
+			end, leave = time.Time{}, nil // a last look
+		}
 	}
 }
 

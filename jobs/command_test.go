@@ -142,7 +142,7 @@ func TestRunTellsOfWhatLeftTheGroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Status != Errored || !strings.Contains(r.Message, "pid "+strconv.Itoa(pid)+" has left") {
+	if r.Status != Errored || !strings.Contains(r.Message, "cancelled: not confirmed dead: pid "+strconv.Itoa(pid)+" has left") {
 		t.Errorf("got %s %q, want ERROR that names pid %d", r.Status, r.Message, pid)
 	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {

@@ -77,7 +77,7 @@ type Runner struct {
 }
 
 // Do runs the steps and reports them. It returns when nothing of the run is
-// going on in this process any more; once ctx is done, it waits a second for that.
+// going on in this process any more; once ctx is done, it waits little for that.
 func (r *Runner) Do(ctx context.Context) *Outcome {
 	start := time.Now()
 	if r.From == 0 {

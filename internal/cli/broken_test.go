@@ -250,6 +250,26 @@ func TestInterruptedThreeTimes(t *testing.T) {
 	}
 }
 
+// So it does in a step here, whose processes get no more time.
+func TestInterruptedThreeTimesHere(t *testing.T) {
+	mark := t.TempDir()
+	o := newOperator(t, inProcess(t, testnode.Options{}), fmt.Sprintf(
+		"open = remote open_bundle\nwork = local shell \"trap '' TERM; echo $$ > %s/pid; touch %s/started; while :; do sleep 0.1; done\"\n", mark, mark))
+	start := time.Now()
+	out := o.interrupted(t, 3, func() bool { start = time.Now(); return is(mark, "started") })
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("it took %v to leave", took)
+	}
+	for _, want := range []string{"signal 9 (killed)", "try again", "step web1 --from 2"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the screen does not say %q:\n%s", want, out)
+		}
+	}
+	if pid := pidIn(t, mark, "pid"); syscall.Kill(pid, 0) == nil {
+		t.Errorf("pid %d lives on", pid)
+	}
+}
+
 // interrupted deploys in a process of its own, and presses Ctrl-C.
 func (o *operator) interrupted(t *testing.T, times int, ready func() bool, flags ...string) string {
 	t.Helper()
