@@ -50,6 +50,12 @@ func nextCommands(o Options, e runner.Event) []proposal {
 		}
 	case out.Open:
 		return append(goOn(e, conc), proposal{"give up", [][]string{unlock(bundle.Short(e.Run))}})
+	case closedThere(e):
+		rest := goOnClosed(e, conc)
+		if localOpen(e) && rest != nil {
+			rest = append(rest, proposal{"give up", [][]string{unlock(bundle.Short(e.Run))}})
+		}
+		return rest
 	case localOpen(e) && out.Status != jobs.OK:
 		return []proposal{{"start anew", [][]string{unlock(bundle.Short(e.Run)), deploy}}}
 	case out.Status == jobs.OK, out.Status == jobs.Errored, len(out.Results) == 0:
@@ -84,6 +90,48 @@ func goOn(e runner.Event, conc func(...string) []string) []proposal {
 	return append(lookFirst(out, look), proposal{"try again", [][]string{from(n)}}, proposal{"done by hand", done})
 }
 
+// closedThere tells whether the run has closed its bundle on the node before the
+// step that it stopped at, or was halted at: what is left of its list needs no
+// lock.
+func closedThere(e runner.Event) bool {
+	if e.Plan == nil {
+		return false
+	}
+	n := e.Outcome.Stopped
+	if n == 0 {
+		_, to := asked(e)
+		n = to + 1
+	}
+	closed := false
+	for _, s := range e.Plan.Steps[:n-1] {
+		if s.Host != jobs.Remote {
+			continue
+		}
+		switch s.Op.(type) {
+		case jobs.OpenBundle:
+			closed = false
+		case jobs.CloseBundle:
+			closed = true
+		}
+	}
+	return closed
+}
+
+// goOnClosed is goOn for a run that has closed its bundle on the node, where
+// nothing can be marked any more.
+func goOnClosed(e runner.Event, conc func(...string) []string) []proposal {
+	var all []proposal
+	for _, p := range goOn(e, conc) {
+		if p.label == "done by hand" {
+			p.argv = p.argv[1:]
+		}
+		if len(p.argv) > 0 {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
 // lookFirst is the proposal to ask the node, where it may know more than this
 // end: the outcome of a step, or of the run, is not vouched for.
 func lookFirst(out *runner.Outcome, look []string) []proposal {
@@ -98,7 +146,7 @@ func lookFirst(out *runner.Outcome, look []string) []proposal {
 func resume(o Options, e runner.Event) []string {
 	for _, p := range nextCommands(o, e) {
 		if p.label == "try again" || p.label == "go on" {
-			if e.Outcome.Open {
+			if e.Outcome.Open || closedThere(e) {
 				return p.argv[0]
 			}
 		}

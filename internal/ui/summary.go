@@ -34,6 +34,8 @@ func (t *text) nodeEnd(e runner.Event) {
 		t.printf("%s  %s  %s  %s\n", t.paint(o.Status, "OK"), Line(e.Node), t.doneOf(e), took(o.Took))
 		if o.Open {
 			t.printf("The bundle stays open on %s, so no one else can start a deploy.\n", Line(e.Node))
+		}
+		if o.Open || closedThere(e) {
 			t.advice(e)
 		}
 		return

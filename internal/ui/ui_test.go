@@ -245,6 +245,23 @@ The bundle on this workstation stays open: no deploy of web1 can start here.
   start anew     conc unlock web1 --id W9QZ3XJ4
                  conc deploy web1
 `, err: "log: /home/ann/.local/state/conc/log.jsonl\n"},
+		{name: "stopped after the node's bundle was closed", o: Options{Quiet: true}, play: func(s *script) {
+			s.begin()
+			s.plan.Steps[1].Op = jobs.OpenBundle{}
+			s.plan.Steps[3].Op = jobs.CloseBundle{}
+			s.ok(1)
+			s.ok(2)
+			s.ok(3)
+			s.ok(4)
+			s.out.Status, s.out.Stopped, s.out.Err = jobs.Stopped, 5, errors.New("interrupted before step 5 close")
+			s.end(130)
+		}, want: `STOPPED  web1  stopped before step 5 of 5; 4 done, 1 not started.
+  interrupted before step 5 close
+The bundle on this workstation stays open: no deploy of web1 can start here.
+
+  go on          conc step web1 --from 5
+  give up        conc unlock web1 --id W9QZ3XJ4
+`, err: "log: /home/ann/.local/state/conc/log.jsonl\n"},
 		{name: "several nodes, another list", o: Options{Quiet: true}, play: func(s *script) {
 			s.nodes, s.list = []string{"web1", "web2"}, "rollback"
 			s.begin()
