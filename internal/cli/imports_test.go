@@ -29,8 +29,9 @@ var mayImport = map[string][]string{
 	"internal/testnode":          {},
 	"internal/testnode/sshdtest": {"internal/testnode"},
 	"internal/cli":               nil,
-	// An Event is made of these packages' types: who reads it names them.
-	"internal/ui": {"runner", "jobs", "config", "bundle"},
+	// An Event is made of these packages' types: who reads it names them. A report
+	// of tests is nodetest's.
+	"internal/ui": {"runner", "jobs", "config", "bundle", "nodetest"},
 }
 
 // badNames say nothing of what is in a package.

@@ -127,7 +127,7 @@ func (p *program) planner() jobs.Planner {
 
 // agentProgram is what both ends of a deploy share.
 func (p *program) agentProgram() agent.Program {
-	return agent.Program{Planner: p.planner(), Version: Version}
+	return agent.Program{Planner: p.planner(), Procedures: p.checks().Procedures(), Version: Version}
 }
 
 // ui gives the screen of this command's run: text on standard error and the

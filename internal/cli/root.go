@@ -125,6 +125,7 @@ func (p *program) commands() []commandGroup {
 		{"Change", []*cobra.Command{
 			p.deployCmd(),
 			p.stepCmd(),
+			p.nodetestCmd(),
 			p.statusCmd(),
 			p.historyCmd(),
 			p.shellCmd(),

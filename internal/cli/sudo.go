@@ -46,24 +46,28 @@ type sudoers struct {
 	local string     // what that took, or the one of the file; "" is none
 }
 
-// sudoers takes the password that is given before the run, if it is one in
-// which sudo may be called at all.
-func (p *program) sudoers(ctx context.Context, o runOptions, tasks []task) (*sudoers, error) {
-	ctx, stop := interruptible(ctx)
-	defer stop()
-	s := &sudoers{p: p, secrets: p.secrets(), known: map[string]string{}}
-	wanted, here := false, false
+// wanted tells what sudo the tasks' steps want: on a node, and here.
+func (o runOptions) wanted(tasks []task) (there, here bool) {
 	for _, t := range tasks {
 		from, to := max(o.from, 1), t.to
 		if to == 0 {
 			to = len(t.plan.Steps)
 		}
-		wanted = wanted || needsSudo(t.plan.Steps[from-1:to], jobs.Remote)
+		there = there || needsSudo(t.plan.Steps[from-1:to], jobs.Remote)
 		here = here || needsSudo(t.plan.Steps[from-1:to], jobs.Local)
 	}
+	return there, here
+}
+
+// sudoers takes the passwords that are given before the run, if it is one in
+// which sudo may be called at all: on a node, or here.
+func (p *program) sudoers(ctx context.Context, o sudoOptions, there, here bool) (*sudoers, error) {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	s := &sudoers{p: p, secrets: p.secrets(), known: map[string]string{}}
 	var err error
 	switch {
-	case !wanted:
+	case !there:
 	case o.sudoFile != "":
 		s.given, err = passwordFile("--sudo-password-file", o.sudoFile)
 	case o.askSudo:
@@ -143,10 +147,10 @@ func (s *sudoers) ask(ctx context.Context, question, hint string) (string, error
 // sudoPrompts is how often a password is asked for on a terminal.
 const sudoPrompts = 3
 
-// elevate gets what the node's steps with sudo need, and proves it, before the
-// first step.
-func (s *sudoers) elevate(ctx context.Context, c *agent.Client, t task, steps []jobs.Step) error {
-	if !needsSudo(steps, jobs.Remote) || c.Hello().UID == 0 {
+// elevate gets what sudo on the node needs, where it is wanted, and proves it,
+// before anything else is done there.
+func (s *sudoers) elevate(ctx context.Context, c *agent.Client, t task, wanted bool) error {
+	if !wanted || c.Hello().UID == 0 {
 		return nil
 	}
 	got, err := c.Elevate(ctx, nil)

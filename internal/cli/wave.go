@@ -25,7 +25,8 @@ import (
 
 // run takes the nodes through their plans and reports how that ended.
 func (p *program) run(ctx context.Context, f *config.File, tasks []task, o runOptions) error {
-	sudo, err := p.sudoers(ctx, o, tasks)
+	there, here := o.wanted(tasks)
+	sudo, err := p.sudoers(ctx, o.sudoOptions, there, here)
 	if err != nil {
 		return err
 	}
@@ -211,7 +212,7 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 		if err != nil {
 			return nil, err
 		}
-		err = w.sudo.elevate(ctx, l.Client, t, t.plan.Steps[r.From-1:r.To])
+		err = w.sudo.elevate(ctx, l.Client, t, needsSudo(t.plan.Steps[r.From-1:r.To], jobs.Remote))
 		if err == nil && !again {
 			if root, err = w.sudo.elevateHere(ctx, t, r.From, r.To, r.Env); root != nil {
 				r.Root = root.Perform
