@@ -51,16 +51,25 @@ func (h Hold) Do(ctx context.Context, env *Env) error {
 	}
 	answer := make(chan error, 1) // a terminal that takes nothing keeps the question waiting
 	go func() { answer <- env.Ask(ctx, h.Message) }()
-	select {
-	case err := <-answer:
-		if err == nil || ctx.Err() != nil {
-			return err
+	over := ctx.Done()
+	var limit <-chan time.Time
+	for {
+		select {
+		case err := <-answer:
+			if err == nil || ctx.Err() != nil {
+				return err
+			}
+			return Stoppedf("%s (%w)", h.Message, err)
+		case <-over: // the question is taken back before that is told
+			over, limit = nil, time.After(takeBack)
+		case <-limit:
+			return ctx.Err()
 		}
-		return Stoppedf("%s (%w)", h.Message, err)
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
+
+// takeBack is how long a question may take to end that is over.
+const takeBack = 200 * time.Millisecond
 
 // Place is the workstation: the operator is there.
 func (h Hold) Place() Host { return Local }
