@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"example.org/conc/jobs"
@@ -20,6 +21,10 @@ import (
 // JournalVersion is the version of the journal's format that this program
 // writes, and the newest that it reads.
 const JournalVersion = 1
+
+// MaxJournal is the size in bytes up to which a journal is read. None that conc
+// writes comes near to it.
+const MaxJournal = 16 << 20
 
 // line is a record as it is written.
 type line struct {
@@ -46,7 +51,7 @@ func OpenJournal(path string) (*Journal, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -130,11 +135,20 @@ func ReadJournal(path string) (records []jobs.Record, torn bool, err error) {
 }
 
 func readJournal(path string) (records []jobs.Record, whole int64, torn bool, err error) {
-	f, err := os.Open(path)
+	// A FIFO is not waited for, and a link not followed: neither is a journal.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, 0, false, err
 	}
 	defer f.Close() //nolint:errcheck // it was only read
+	switch fi, err := f.Stat(); {
+	case err != nil:
+		return nil, 0, false, err
+	case !fi.Mode().IsRegular():
+		return nil, 0, false, fmt.Errorf("%s: damaged: it is not a regular file", path)
+	case fi.Size() > MaxJournal:
+		return nil, 0, false, fmt.Errorf("%s: damaged: it is larger than any journal, %d MiB", path, MaxJournal>>20)
+	}
 	return parseJournal(f, path)
 }
 

@@ -176,6 +176,9 @@ func (p *program) pastThere(ctx context.Context, there *nodeRecords, here []stri
 			continue
 		}
 		records, err := there.journal(id)
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		if err != nil {
 			p.warn(err.Error())
 			continue

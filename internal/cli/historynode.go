@@ -20,14 +20,15 @@ import (
 // nodeRecords are a node's own records of its runs, read as files: no agent is
 // started for it, and nothing is changed.
 type nodeRecords struct {
-	conn  *sshconn.Conn
-	files *sftp.Client
+	ctx     context.Context //nolint:containedctx // of the command that they are read for
+	conn    *sshconn.Conn
+	files   *sftp.Client
+	release func() bool // of ctx from the connection
 }
 
 const (
-	nodeRuns   = ".conc/runs" // below the admin's home, where SFTP begins
-	maxJournal = 16 << 20     // bytes read of one journal of a node
-	maxOutput  = 17 << 20     // of one out-NN.log: more than an agent keeps
+	nodeRuns  = ".conc/runs" // below the admin's home, where SFTP begins
+	maxOutput = 17 << 20     // bytes read of one out-NN.log: more than an agent keeps
 )
 
 // nodeHistory connects to a node to read its records.
@@ -40,10 +41,13 @@ func (p *program) nodeHistory(ctx context.Context, t task) (*nodeRecords, error)
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	return &nodeRecords{conn: conn, files: files}, nil
+	// SFTP knows no context: whoever stops waiting for a node cuts the line.
+	release := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	return &nodeRecords{ctx: ctx, conn: conn, files: files, release: release}, nil
 }
 
 func (n *nodeRecords) close() {
+	n.release()
 	_ = n.files.Close()
 	_ = n.conn.Close()
 }
@@ -69,7 +73,7 @@ func (n *nodeRecords) runs(ctx context.Context) ([]string, error) {
 // journal reads the node's records of a run: none, when it has no journal.
 func (n *nodeRecords) journal(run string) ([]jobs.Record, error) {
 	name := path.Join(nodeRuns, run, "journal")
-	f, err := n.files.Open(name)
+	f, err := n.open(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -77,13 +81,34 @@ func (n *nodeRecords) journal(run string) ([]jobs.Record, error) {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // it was only read
-	records, _, err := runner.ParseJournal(io.LimitReader(f, maxJournal), "~/"+name)
-	return records, err
+	records, _, err := runner.ParseJournal(io.LimitReader(f, runner.MaxJournal), "~/"+name)
+	return records, n.orStopped(err)
+}
+
+// open opens a regular file of the node. A FIFO would be waited for, for ever.
+func (n *nodeRecords) open(name string) (*sftp.File, error) {
+	fi, err := n.files.Lstat(name)
+	if err != nil {
+		return nil, n.orStopped(err)
+	}
+	if !fi.Mode().IsRegular() {
+		return nil, fmt.Errorf("~/%s: it is not a regular file", name)
+	}
+	f, err := n.files.Open(name)
+	return f, n.orStopped(err)
+}
+
+// orStopped gives the reason why a line was cut, where it was the operator.
+func (n *nodeRecords) orStopped(err error) error {
+	if err != nil && n.ctx.Err() != nil {
+		return n.ctx.Err()
+	}
+	return err
 }
 
 // output reads all that the node has kept of a step's output.
 func (n *nodeRecords) output(run string, step int) (text string, kept bool, err error) {
-	f, err := n.files.Open(path.Join(nodeRuns, run, fmt.Sprintf("out-%02d.log", step)))
+	f, err := n.open(path.Join(nodeRuns, run, fmt.Sprintf("out-%02d.log", step)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", false, nil
 	}
@@ -92,7 +117,7 @@ func (n *nodeRecords) output(run string, step int) (text string, kept bool, err 
 	}
 	defer f.Close() //nolint:errcheck // it was only read
 	data, err := io.ReadAll(io.LimitReader(f, maxOutput))
-	return string(data), true, err
+	return string(data), true, n.orStopped(err)
 }
 
 // newest sorts runs, the newest first, and gives as many as history lists. An

@@ -156,7 +156,7 @@ func (p *program) openBundle(ctx context.Context, t task) (bundle.Owner, error) 
 	case !fi.IsDir():
 		return owner, jobs.Blockedf("%s: ~/%s is no directory", t.node.Name(), dir)
 	}
-	f, err := there.files.Open(path.Join(dir, bundle.OwnerFile))
+	f, err := there.open(path.Join(dir, bundle.OwnerFile))
 	if err != nil {
 		return owner, nil //nolint:nilerr // its owner is unknown
 	}
