@@ -153,17 +153,27 @@ type remoteSink struct {
 	heard   int64 // bytes of the running step's output
 	known   bool  // the node's records are known: it has not gone on
 	tail    jobs.Tail
+	seen    *jobs.Filter // of the running step's output
 }
 
 func (k *remoteSink) Begin(step int) {
 	k.running, k.begun, k.heard, k.tail = step, time.Now(), 0, jobs.Tail{}
+	k.seen = jobs.NewFilter(k.r.hidden()...)
 	k.r.emit(Event{Type: StepStart, Step: k.r.Plan.Steps[step-1]})
 }
 
 func (k *remoteSink) Output(step int, p []byte) {
 	k.heard += int64(len(p))
-	_, _ = k.tail.Write(p)
-	k.r.emit(Event{Type: Output, Step: k.r.Plan.Steps[step-1], Data: p})
+	k.show(step, k.seen.Feed(p))
+}
+
+// show passes output on. What the node knows to mask is masked already; a
+// password that it was never given may still come from there.
+func (k *remoteSink) show(step int, p []byte) {
+	if len(p) > 0 {
+		_, _ = k.tail.Write(p)
+		k.r.emit(Event{Type: Output, Step: k.r.Plan.Steps[step-1], Data: p})
+	}
 }
 
 func (k *remoteSink) Progress(step int, done, total int64) {
@@ -171,6 +181,10 @@ func (k *remoteSink) Progress(step int, done, total int64) {
 }
 
 func (k *remoteSink) End(res jobs.Result) {
+	if k.seen != nil {
+		k.show(res.Step, k.seen.Flush())
+		res = k.seen.Result(res)
+	}
 	k.running = 0
 	k.ended++
 	if k.r.LockWait > 0 && isOpen(k.r.Plan.Steps[res.Step-1]) && holder(res) != nil {
@@ -248,9 +262,7 @@ func (r *Runner) try(ctx context.Context, s jobs.Step) jobs.Result {
 	env.Progress = func(done, total int64) {
 		r.emit(Event{Type: Progress, Step: s, Done: done, Total: total})
 	}
-	if r.Hidden != nil {
-		env.Hide(r.Hidden()...)
-	}
+	env.Hide(r.hidden()...)
 	perform := Perform(jobs.Perform)
 	if r.Root != nil && s.AsRoot() {
 		perform = r.Root
@@ -269,6 +281,14 @@ func (r *Runner) try(ctx context.Context, s jobs.Step) jobs.Result {
 		res.Message = "done, but the journal cannot be written: " + err.Error()
 	}
 	return res
+}
+
+// hidden gives what is masked in all that steps say.
+func (r *Runner) hidden() []string {
+	if r.Hidden == nil {
+		return nil
+	}
+	return r.Hidden()
 }
 
 // record writes to the workstation's journal, and sends the same along to the

@@ -29,6 +29,12 @@ const sudoPassword = `  cánary'"$HOME\n%(x)s #;` + "`id` "
 // the account's lines of sudoers, in which LOG is the file that sudo logs to.
 func sudoNode(t *testing.T, rules, list string) (o *operator, n *sshdtest.Node, log func() string) {
 	t.Helper()
+	return sudoNodeWith(t, rules, list, sshdtest.Options{})
+}
+
+// sudoNodeWith is sudoNode with further options of the node.
+func sudoNodeWith(t *testing.T, rules, list string, with sshdtest.Options) (o *operator, n *sshdtest.Node, log func() string) {
+	t.Helper()
 	for _, program := range []string{"sudo", "openssl"} {
 		if _, err := exec.LookPath(program); err != nil {
 			if os.Getenv("CONC_REQUIRE_SSHD") == "1" {
@@ -42,10 +48,9 @@ func sudoNode(t *testing.T, rules, list string) (o *operator, n *sshdtest.Node, 
 		t.Fatal(err)
 	}
 	file := filepath.Join(t.TempDir(), "sudo.log")
-	n = sshdtest.Start(t, sshdtest.Options{
-		ShadowHash: strings.TrimSpace(string(hash)),
-		Sudoers:    "Defaults logfile=" + file + ", env_reset\n" + rules,
-	})
+	with.ShadowHash = strings.TrimSpace(string(hash))
+	with.Sudoers = "Defaults logfile=" + file + ", env_reset\n" + rules
+	n = sshdtest.Start(t, with)
 	o = newOperator(t, &n.Node, list)
 	o.writePassword(sudoPassword)
 	return o, n, func() string {
