@@ -63,7 +63,7 @@ func (p *program) history(ctx context.Context, args []string, step string) error
 		node = args[0]
 	}
 	if step != "" && run == "" {
-		return usageError{err: errors.New("--step is a step of a run"), hint: "name the run too: " + p.name() + " history shows them"}
+		return usageError{err: errors.New("--step is a step of a run"), hint: "name the run too: " + p.toType("history") + " shows them"}
 	}
 	var all []pastRun
 	var unreached error
@@ -90,7 +90,7 @@ func (p *program) history(ctx context.Context, args []string, step string) error
 	case run == "":
 		err = p.showRuns(all)
 	case len(all) == 0 && unreached == nil:
-		return usageError{err: fmt.Errorf("no run %s is on record", run), hint: p.name() + " history shows those of this workstation, " + p.name() + " history NODE those of a node"}
+		return usageError{err: fmt.Errorf("no run %s is on record", run), hint: p.toType("history") + " shows those of this workstation, " + p.toType("history", "NODE") + " those of a node"}
 	case step == "":
 		err = p.showPast(all)
 	default:

@@ -139,8 +139,8 @@ func (p *program) showOutput(there *nodeRecords, all []pastRun, step string) err
 			return err
 		}
 		if s.Result != nil && int64(len(text)) < s.Result.Bytes {
-			p.warn(fmt.Sprintf("this is not all: step %d wrote %d bytes. A node keeps those of its own steps: %s history %s %s --step %d",
-				n, s.Result.Bytes, p.name(), r.node, bundle.Short(r.run), n))
+			p.warn(fmt.Sprintf("this is not all: step %d wrote %d bytes. A node keeps those of its own steps: %s",
+				n, s.Result.Bytes, p.toType("history", r.node, bundle.Short(r.run), "--step", fmt.Sprint(n))))
 		}
 		if err := p.writeOutput(r, s, text, len(all) > 1); err != nil {
 			return err

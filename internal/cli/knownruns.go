@@ -67,9 +67,9 @@ func (p *program) interrupted(f *config.File) (string, error) {
 	case 1:
 		return open[0], nil
 	case 0:
-		return "", usageError{err: errors.New("this workstation knows of no interrupted run"), hint: "name the node: " + p.name() + " step NODE"}
+		return "", usageError{err: errors.New("this workstation knows of no interrupted run"), hint: "name the node: " + p.toType("step", "NODE")}
 	}
-	return "", usageError{err: fmt.Errorf("runs are interrupted on %s", ui.Line(strings.Join(open, ", "))), hint: "name the node: " + p.name() + " step NODE"}
+	return "", usageError{err: fmt.Errorf("runs are interrupted on %s", ui.Line(strings.Join(open, ", "))), hint: "name the node: " + p.toType("step", "NODE")}
 }
 
 // absolute is a path that means the same in every directory.

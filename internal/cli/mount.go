@@ -150,7 +150,7 @@ func (p *program) openBundle(ctx context.Context, t task) (bundle.Owner, error) 
 	switch fi, err := there.files.Lstat(dir); {
 	case errors.Is(err, fs.ErrNotExist):
 		return owner, jobs.Blockedf("%s: no bundle is open on this node", t.node.Name()).
-			WithHint("open one, and halt there: %s deploy %s --to STEP", p.name(), quote(t.node.Name()))
+			WithHint("open one, and halt there: %s", p.toType("deploy", t.node.Name(), "--to", "STEP"))
 	case err != nil:
 		return owner, fmt.Errorf("~/%s on the node: %w", dir, err)
 	case !fi.IsDir():

@@ -11,3 +11,9 @@ func (p *program) printJSON(v any) error {
 	_, err = p.streams.Out.Write(line)
 	return err
 }
+
+// toType is a command as it is to be typed in order to mean the same file and
+// values as this one.
+func (p *program) toType(args ...string) string {
+	return quote(append(append([]string{p.name()}, p.flags.again()...), args...)...)
+}

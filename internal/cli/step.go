@@ -138,16 +138,16 @@ func (p *program) mayResume(t task, seen *look, o stepOptions) error {
 		return jobs.Blockedf("%s: run %s has closed its bundle there", node, bundle.Short(seen.rest.Run)).
 			WithHint("what is left of it begins with step %d", seen.restFrom)
 	case h == nil:
-		return jobs.Blockedf("no interrupted run on this node: %s is free", node).WithHint("conc deploy %s", node)
+		return jobs.Blockedf("no interrupted run on this node: %s is free", node).WithHint("begin a new one: %s", p.toType("deploy", node))
 	case h.Owner == nil:
 		return jobs.Blockedf("%s: %s exists, and nothing says whose it is", node, h.Dir).
-			WithHint("look at it: conc shell %s; give it up: conc unlock %s --id unknown", node, node)
+			WithHint("look at it: %s; give it up: %s", p.toType("shell", node), p.toType("unlock", node, "--id", "unknown"))
 	case h.Alive:
 		return jobs.Blockedf("%s: run %s is still at work there, at step %s", node, bundle.Short(h.Owner.Run), h.Step).
-			WithHint("watch it: conc status %s", node)
+			WithHint("watch it: %s", p.toType("status", node))
 	case seen.state.Plan == nil:
 		return jobs.Errorf("%s: run %s has no journal, neither on the node nor here", node, bundle.Short(h.Owner.Run)).
-			WithHint("give it up: conc unlock %s --id %s", node, bundle.Short(h.Owner.Run))
+			WithHint("give it up: %s", p.toType("unlock", node, "--id", bundle.Short(h.Owner.Run)))
 	case h.Owner.User+"@"+h.Owner.Host != p.who() && !o.takeOver:
 		return jobs.Blockedf("%s: run %s is %s@%s's", node, bundle.Short(h.Owner.Run), h.Owner.User, h.Owner.Host).
 			WithHint("once it is agreed with them: add --take-over")

@@ -75,11 +75,19 @@ func (p *program) unlock(ctx context.Context, name, run string, yes bool) error 
 		case err != nil:
 			return err
 		case aside != "":
+			if p.flags.json {
+				return p.printJSON(unlockJSON{V: 1, Type: "unlock", Node: node.Name(), Run: run, AsideHere: aside})
+			}
 			fmt.Fprintf(p.streams.Out, "OK  %s was not held by that run. The bundle on this workstation is now %s\n", node.Name(), ui.Escape(aside))
 			return nil
 		case held == nil:
 			return jobs.Blockedf("%s is not held: nothing to unlock", node.Name())
+		case held.Owner == nil:
+			return jobs.Blockedf("nothing says whose bundle %s is", held.Dir).
+				WithHint("give it up all the same: %s", p.toType("unlock", node.Name(), "--id", agent.UnknownRun))
 		}
+		return jobs.Blockedf("%s is held by another run than %s: by %s", node.Name(), run, bundle.Short(held.Owner.Run)).
+			WithHint("see whose it is: %s", p.toType("status", node.Name()))
 	}
 	fmt.Fprintf(p.streams.Err, "%s\n", ui.Escape(held.Error()))
 	if !yes {
@@ -96,19 +104,33 @@ func (p *program) unlock(ctx context.Context, name, run string, yes bool) error 
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.streams.Out, "OK  %s is free. The old bundle is now %s\n", node.Name(), ui.Escape(aside))
-	if aside, err = p.unlockHere(here, run); aside != "" {
-		fmt.Fprintf(p.streams.Out, "    The one on this workstation is now %s\n", ui.Escape(aside))
-	}
+	asideHere, err := p.unlockHere(here, run)
 	if held.Owner != nil {
-		err = errors.Join(err, p.recordUnlock(held.Owner.Run, node.Name()))
+		err = errors.Join(err, p.recordHere(held.Owner.Run, node.Name(), jobs.Record{Type: jobs.RecordUnlock}))
+	}
+	if p.flags.json {
+		return errors.Join(p.printJSON(unlockJSON{V: 1, Type: "unlock", Node: node.Name(), Run: run, Aside: aside, AsideHere: asideHere}), err)
+	}
+	fmt.Fprintf(p.streams.Out, "OK  %s is free. The old bundle is now %s\n", node.Name(), ui.Escape(aside))
+	if asideHere != "" {
+		fmt.Fprintf(p.streams.Out, "    The one on this workstation is now %s\n", ui.Escape(asideHere))
 	}
 	return err
 }
 
-// recordUnlock says in this workstation's own journal of a run, if it has one,
-// that the run was given up. The node's journal says so already.
-func (p *program) recordUnlock(run, node string) error {
+// unlockJSON says where a bundle was moved, for programs.
+type unlockJSON struct {
+	V         int    `json:"v"`
+	Type      string `json:"type"`
+	Node      string `json:"node"`
+	Run       string `json:"run"`                  // as --id has it
+	Aside     string `json:"aside,omitempty"`      // on the node
+	AsideHere string `json:"aside_here,omitempty"` // on this workstation
+}
+
+// recordHere says in this workstation's own journal of a run, if it has one,
+// what the node's journal says already.
+func (p *program) recordHere(run, node string, r jobs.Record) error {
 	path := p.journalPath(run, node)
 	if _, err := os.Stat(path); err != nil {
 		return nil //nolint:nilerr // it was another workstation's run
@@ -117,7 +139,7 @@ func (p *program) recordUnlock(run, node string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(j.Record(jobs.Record{Type: jobs.RecordUnlock}), j.Close())
+	return errors.Join(j.Record(r), j.Close())
 }
 
 // unlockHere moves the same run's bundle on this workstation aside, if there is

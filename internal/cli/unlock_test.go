@@ -1,0 +1,32 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+
+	"example.org/conc/internal/testnode"
+)
+
+// Who names another run than the one that holds the node is told so, and is not
+// asked whether that one's bundle is to be moved.
+func TestUnlockOfAnotherRun(t *testing.T) {
+	o := newOperator(t, inProcess(t, testnode.Options{}), "open = remote open_bundle\nstage = local open_bundle\na = remote run false\n")
+	o.want(1, "deploy", "web1")
+	id := o.shortID()
+	r := o.want(3, "unlock", "web1", "--id", "AAAAAAAA")
+	r.mustSay(t, "held by another run than AAAAAAAA", id, "status web1")
+	if strings.Contains(r.err, "Move it aside") || !o.bundle() {
+		t.Errorf("it was asked, or done:\n%s", r)
+	}
+	told := events(t, o.want(0, "unlock", "web1", "--id", id, "-y", "--json").out)
+	if len(told) != 1 || told[0]["type"] != "unlock" || told[0]["v"] != 1.0 || told[0]["aside"] == nil || told[0]["aside_here"] == nil {
+		t.Errorf("got %v, want one line of type unlock", told)
+	}
+}
+
+// What is to be typed means the same file.
+func TestRefusalsNameTheFile(t *testing.T) {
+	o := newOperator(t, inProcess(t, testnode.Options{}), "open = remote open_bundle\na = remote run false\n")
+	r := o.want(3, "step", "web1", "--from", "2")
+	r.mustSay(t, "conc -c "+o.dir)
+}
