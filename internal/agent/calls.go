@@ -205,7 +205,12 @@ func (c *Client) Journal(ctx context.Context, run string) (records []jobs.Record
 // Mark adds a mark to the journal of the run that holds the node. It is
 // refused, as *jobs.Error BLOCKED, while that run's agent lives.
 func (c *Client) Mark(ctx context.Context, run string, r jobs.Record) error {
-	return c.do(ctx, callMark, markParams{run, r}, nil)
+	return c.do(ctx, callMark, markParams{Run: run, Record: r}, nil)
+}
+
+// MarkRest is Mark for a run that has closed its bundle, and was not given up.
+func (c *Client) MarkRest(ctx context.Context, run string, r jobs.Record) error {
+	return c.do(ctx, callMark, markParams{Run: run, Record: r, Closed: true}, nil)
 }
 
 // Record sends a record of a local step along to the node's journal. It does

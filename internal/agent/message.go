@@ -99,6 +99,7 @@ type journalResult struct {
 type markParams struct {
 	Run    string      `json:"run"`
 	Record jobs.Record `json:"record"`
+	Closed bool        `json:"closed,omitempty"` // the run has closed its bundle
 }
 
 type unlockParams struct {

@@ -58,10 +58,21 @@ func (se *session) journal(run string) (journalResult, error) {
 	return res, nil
 }
 
-// mark adds a person's word to the journal of the run that holds the node.
+// mark adds a person's word to the journal of the run that holds the node, or
+// of one that has closed its bundle and has something left to do.
 func (se *session) mark(p markParams) error {
 	if p.Record.Type != jobs.RecordMark || se.Journals == nil {
 		return badFrame("a mark of type %.20q", p.Record.Type)
+	}
+	if p.Closed {
+		known, err := se.journal(p.Run)
+		if err != nil {
+			return err
+		}
+		if n := len(known.Records); n == 0 || known.Records[n-1].Type == jobs.RecordUnlock {
+			return jobs.Blockedf("nothing is left of run %s", bundle.Short(p.Run))
+		}
+		return se.append(p.Run, p.Record)
 	}
 	h, err := se.holder()
 	switch {

@@ -50,3 +50,22 @@ func TestFreeNodeHasNothingLeftForOthers(t *testing.T) {
 	other.env.StateDir = t.TempDir()
 	other.want(3, "step", "web1", "--from", "8")
 }
+
+// The last step of a list may be in doubt when nothing holds the node any more.
+func TestStepAfterTheCloseIsMarked(t *testing.T) {
+	list := counted(t.TempDir(), "", "") + "tell = local run false\n"
+	o := newOperator(t, inProcess(t, testnode.Options{}), list)
+	r := o.want(1, "deploy", "web1")
+	if !strings.Contains(r.out, "step web1 --from 9") || !strings.Contains(r.out, "mark web1 9 OK") {
+		t.Errorf("the screen does not say how to go on:\n%s", r)
+	}
+	if r := o.want(0, "status", "web1"); !strings.Contains(r.out, "mark web1 9 OK") {
+		t.Errorf("status does not say that it can be marked:\n%s", r)
+	}
+	o.want(0, "mark", "web1", "tell", "OK", "--note", "told them")
+	if r := o.want(0, "status", "web1"); !strings.Contains(r.out, "free") || strings.Contains(r.out, "tell") {
+		t.Errorf("something is left:\n%s", r)
+	}
+	o.want(3, "mark", "web1", "tell", "OK")
+	o.want(2, "step") // no run of this workstation is interrupted
+}

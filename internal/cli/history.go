@@ -220,8 +220,7 @@ func (p *program) pastRun(run, node string, there []jobs.Record) (pastRun, bool)
 	}
 	records := runner.Merge(there, here)
 	if len(there) == 0 {
-		records = append(slices.Clone(here), logged...)
-		slices.SortStableFunc(records, func(a, b jobs.Record) int { return a.Time.Compare(b.Time) })
+		records = inOrder(here, logged)
 	}
 	r.take(records)
 	return r, r.state.Plan != nil && r.state.Plan.Node == node

@@ -58,7 +58,12 @@ func (p *program) interrupted(f *config.File) (string, error) {
 				continue
 			}
 			last[node] = true
-			if s.Interrupted() {
+			// How the node's steps ended is in the log alone.
+			logged, _, err := p.logged(run.Name(), node)
+			if err != nil {
+				return "", err
+			}
+			if runner.Fold(inOrder(records, logged)).Interrupted() {
 				open = append(open, node)
 			}
 		}
@@ -70,6 +75,13 @@ func (p *program) interrupted(f *config.File) (string, error) {
 		return "", usageError{err: errors.New("this workstation knows of no interrupted run"), hint: "name the node: " + p.toType("step", "NODE")}
 	}
 	return "", usageError{err: fmt.Errorf("runs are interrupted on %s", ui.Line(strings.Join(open, ", "))), hint: "name the node: " + p.toType("step", "NODE")}
+}
+
+// inOrder joins records by their times.
+func inOrder(a, b []jobs.Record) []jobs.Record {
+	all := append(slices.Clone(a), b...)
+	slices.SortStableFunc(all, func(a, b jobs.Record) int { return a.Time.Compare(b.Time) })
+	return all
 }
 
 // absolute is a path that means the same in every directory.

@@ -19,8 +19,9 @@ func (p *program) markCmd() *cobra.Command {
 		Use:   "mark NODE STEP OK",
 		Short: "Record that a step was done by hand",
 		Long: `Record in the journal of the run that holds NODE that STEP, a number or a name,
-was done by hand. Nothing else is changed. "status" shows who said so, and
-"step" goes on after it.`,
+was done by hand; or in that of the last run from this workstation, which has
+closed its bundle there and is not at its end. Nothing else is changed. "status"
+shows who said so, and "step" goes on after it.`,
 		Example:           `  conc mark web1 9 OK --note "wheel was built by hand"`,
 		Args:              exactly(3),
 		ValidArgsFunction: p.completeNode(1),
@@ -53,8 +54,11 @@ func (p *program) mark(ctx context.Context, name, step, note string) error {
 	if err := p.inquire(ctx, l.Client, node.Name(), &seen); err != nil {
 		return err
 	}
-	held, state := seen.held, seen.state
-	if held == nil || held.Owner == nil || state.Plan == nil {
+	owner, record, state := seen.rest, l.MarkRest, seen.state
+	if seen.held != nil {
+		owner, record = seen.held.Owner, l.Mark
+	}
+	if owner == nil || state.Plan == nil {
 		return jobs.Blockedf("%s: no interrupted run on this node", node.Name())
 	}
 	n, err := state.Find(step)
@@ -62,10 +66,14 @@ func (p *program) mark(ctx context.Context, name, step, note string) error {
 		return usageError{err: err}
 	}
 	r := jobs.Record{Type: jobs.RecordMark, Step: n, Name: state.Steps[n-1].Name, Mark: &jobs.Mark{By: p.who(), Note: note}}
-	if err := l.Mark(ctx, held.Owner.Run, r); err != nil {
+	r.Time = p.env.Now().UTC() // one record, in two journals
+	if err := record(ctx, owner.Run, r); err != nil {
 		return err
 	}
-	run := bundle.Short(held.Owner.Run)
+	if err := p.recordHere(owner.Run, node.Name(), r); err != nil {
+		return err
+	}
+	run := bundle.Short(owner.Run)
 	_, err = fmt.Fprintf(p.streams.Out, "OK  %s  run %s: step %d %s is marked as done by hand\n", ui.Line(node.Name()), run, n, ui.Line(r.Name))
 	if next := state.With(r).Next(); next > 0 {
 		argv := append(append([]string{p.name()}, p.flags.again()...), "step", node.Name(), "--from", fmt.Sprint(next))

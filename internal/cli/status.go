@@ -146,7 +146,12 @@ func (p *program) proposals(t task, seen *look) [][2]string {
 		if seen.rest == nil {
 			return nil
 		}
-		return [][2]string{{"go on", conc("step", name, "--from", fmt.Sprint(seen.restFrom))}}
+		n := seen.restFrom
+		all := [][2]string{{"go on", conc("step", name, "--from", fmt.Sprint(n))}}
+		if s := seen.state.Steps[n-1]; s.Status != "" || s.Doubt {
+			all = append(all, [2]string{"done by hand", conc("mark", name, fmt.Sprint(n), "OK", "--note", "...")})
+		}
+		return all
 	}
 	all := [][2]string{{"look around", quote(append([]string{"ssh"}, typedSSH(t.target)...)...)}}
 	if h.Owner == nil {

@@ -99,6 +99,37 @@ func TestGivenUpRunIsNotInterrupted(t *testing.T) {
 	}
 }
 
+// A run that came to its end is none to go on with, whatever else there is.
+func TestOnlyInterruptedRunIsMeant(t *testing.T) {
+	mark := t.TempDir()
+	done := newOperator(t, inProcess(t, testnode.Options{}), counted(mark, "", ""))
+	o := newOperator(t, inProcess(t, testnode.Options{}), counted(mark, "d", "test -e "+mark+"/mended"))
+	ini := strings.ReplaceAll(done.ini("", nil), "[DEFAULT]\njobs = release\n", "")
+	ini, _, _ = strings.Cut(strings.ReplaceAll(ini, "web1", "web2"), "[jobs:release]")
+	o.write("deploy.ini", o.ini(counted(mark, "d", "test -e "+mark+"/mended"), nil)+strings.ReplaceAll(ini, "op_key = test", "op_key = other"))
+	for file, text := range map[string]string{done.node.KeyFile: "id_ed25519-other", done.node.KnownHosts: "known_hosts"} {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(o.home, ".ssh", text)
+		before, _ := os.ReadFile(path)
+		if err := os.WriteFile(path, append(before, data...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, mark, "mended")
+	o.want(0, "deploy", "web2")
+	o.want(2, "step") // nothing is interrupted
+	if err := os.Remove(filepath.Join(mark, "mended")); err != nil {
+		t.Fatal(err)
+	}
+	o.want(1, "deploy", "web1")
+	put(t, mark, "mended")
+	o.want(0, "step", "--from", "d")
+	o.want(2, "step")
+}
+
 func TestMarkedStepIsNotRunAgain(t *testing.T) {
 	mark := t.TempDir()
 	o := newOperator(t, inProcess(t, testnode.Options{}), counted(mark, "c", "false"))

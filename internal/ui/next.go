@@ -51,11 +51,13 @@ func nextCommands(o Options, e runner.Event) []proposal {
 	case out.Open:
 		return append(goOn(e, conc), proposal{"give up", [][]string{unlock(bundle.Short(e.Run))}})
 	case closedThere(e):
-		rest := goOnClosed(e, conc)
+		rest := goOn(e, conc)
 		if localOpen(e) && rest != nil {
 			rest = append(rest, proposal{"give up", [][]string{unlock(bundle.Short(e.Run))}})
 		}
 		return rest
+	case out.Status == jobs.Errored && bundleInDoubt(e):
+		return []proposal{{"look", [][]string{conc("status", e.Node)}}}
 	case localOpen(e) && out.Status != jobs.OK:
 		return []proposal{{"start anew", [][]string{unlock(bundle.Short(e.Run)), deploy}}}
 	case out.Status == jobs.OK, out.Status == jobs.Errored, len(out.Results) == 0:
@@ -117,19 +119,18 @@ func closedThere(e runner.Event) bool {
 	return closed
 }
 
-// goOnClosed is goOn for a run that has closed its bundle on the node, where
-// nothing can be marked any more.
-func goOnClosed(e runner.Event, conc func(...string) []string) []proposal {
-	var all []proposal
-	for _, p := range goOn(e, conc) {
-		if p.label == "done by hand" {
-			p.argv = p.argv[1:]
-		}
-		if len(p.argv) > 0 {
-			all = append(all, p)
-		}
+// bundleInDoubt tells whether the run stopped at a step that was to open or to
+// close the bundle on the node: whether it is there, status knows.
+func bundleInDoubt(e runner.Event) bool {
+	if e.Plan == nil || e.Outcome.Stopped == 0 {
+		return false
 	}
-	return all
+	s := e.Plan.Steps[e.Outcome.Stopped-1]
+	switch s.Op.(type) {
+	case jobs.OpenBundle, jobs.CloseBundle:
+		return s.Host == jobs.Remote && len(e.Outcome.Results) > 0
+	}
+	return false
 }
 
 // lookFirst is the proposal to ask the node, where it may know more than this
