@@ -133,7 +133,7 @@ func (p *program) mountDir(t task) string {
 func (p *program) mountEnv(t task, owner bundle.Owner) *jobs.Env {
 	return &jobs.Env{
 		Node: t.node, Host: jobs.Local, Home: p.env.Home, Bundle: p.localBundle(t), Owner: owner,
-		SSH: t.target.SSHArgs(), Log: zerolog.Nop(), Out: p.streams.Err,
+		SSH: p.sshArgs(t.target), Log: zerolog.Nop(), Out: p.streams.Err,
 	}
 }
 

@@ -45,7 +45,7 @@ func (p *program) shell(ctx context.Context, name string) error {
 	if err != nil {
 		return jobs.Errorf("there is no ssh program here").WithHint("install OpenSSH's client")
 	}
-	args := target.SSHArgs()
+	args := p.sshArgs(target)
 	if p.terminal() != nil {
 		args = slices.Insert(args, 0, "-t")
 	}

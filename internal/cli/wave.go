@@ -179,7 +179,7 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 		From: w.options.from, To: t.to, Run: w.id, Plan: t.plan, Target: t.target.String(), SSH: typedSSH(t.target), Bundle: t.node.Get("bundle"),
 		Env: jobs.Env{
 			Node: t.node, Host: jobs.Local, Home: w.env.Home, Dir: filepath.Dir(setOut.File), Bundle: w.localBundle(t),
-			Owner: owner, Log: w.log, Secret: lookup, Ask: w.hold(t), SSH: t.target.SSHArgs(),
+			Owner: owner, Log: w.log, Secret: lookup, Ask: w.hold(t), SSH: w.sshArgs(t.target),
 		},
 		Sink: w.emit, Interrupt: w.interrupt, LockWait: w.options.lockWait,
 		Ask:    w.beforeEach(t),
@@ -214,7 +214,9 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 		}
 		err = w.sudo.elevate(ctx, l.Client, t, needsSudo(t.plan.Steps[r.From-1:r.To], jobs.Remote))
 		if err == nil && !again {
-			if root, err = w.sudo.elevateHere(ctx, t, r.From, r.To, r.Env); root != nil {
+			env := r.Env
+			env.Far = l
+			if root, err = w.sudo.elevateHere(ctx, t, r.From, r.To, env); root != nil {
 				r.Root = root.Perform
 			}
 		}
