@@ -412,6 +412,16 @@ func (c *Client) tell(k kind) error {
 // SFTP opens a file channel beside the agent.
 func (c *Client) SFTP(ctx context.Context) (*sftp.Client, error) { return c.t.SFTP(ctx) }
 
+// Files opens a file channel beside the agent as bytes, for the SFTP client of
+// another process.
+func (c *Client) Files(ctx context.Context) (io.ReadWriteCloser, error) {
+	t, ok := c.t.(filer)
+	if !ok {
+		return nil, errors.New("this transport has no file channels as bytes")
+	}
+	return t.Files(ctx)
+}
+
 // Home is the home directory on the node.
 func (c *Client) Home() string { return c.hello.Home }
 

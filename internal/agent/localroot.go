@@ -16,13 +16,16 @@ type LocalRoot struct {
 	Executable string // this program's file, absolute
 	Node       *config.Node
 	Plan       *jobs.Plan
-	Env        jobs.Env // as for the other local steps
+	Env        jobs.Env // as for the other local steps, with Far
 	Secrets    []string // names of those that the steps stand on
 }
 
 // Root is this program a second time, as root, on the workstation: it performs
 // the local steps with sudo of one node's run.
-type Root struct{ c *Client }
+type Root struct {
+	c     *Client
+	relay *relay
+}
 
 // Start calls sudo once, and has Root started by it. With no password sudo is
 // only asked whether it does without. Root is nil unless the answer is Elevated.
@@ -39,6 +42,10 @@ func (l LocalRoot) Start(ctx context.Context, password []byte) (*Root, Elevation
 		}
 		values[name] = v
 	}
+	lent, err := newRelay()
+	if err != nil {
+		return nil, "", jobs.Errorf("the connection to the node cannot be lent: %w", err)
+	}
 	e := escalation{
 		exe: l.Executable, dir: l.Env.Dir, place: "this workstation", secrets: values,
 		options: Options{Node: l.Node, Plan: l.Plan, patient: true},
@@ -48,25 +55,32 @@ func (l LocalRoot) Start(ctx context.Context, password []byte) (*Root, Elevation
 			Local: &localBody{
 				Dir: l.Env.Dir, Bundle: l.Env.Bundle, SSH: l.Env.SSH,
 				Environ: []byte(strings.Join(os.Environ(), "\x00")),
+				Far:     borrowed{lent.listener.Addr().String(), l.Env.Far.Home(), l.Env.Far.Bundle()},
 			},
 		},
 	}
 	c, got, err := e.start(ctx, password)
 	if err != nil || got != Elevated {
+		lent.close()
 		return nil, got, err
 	}
-	return &Root{c}, got, nil
+	return &Root{c, lent}, got, nil
 }
 
 // Perform runs a local step, as jobs.Perform would, as root.
 func (r *Root) Perform(ctx context.Context, s jobs.Step, env *jobs.Env) jobs.Result {
+	r.relay.lend(env.Far)
 	res := r.c.performAsRoot(ctx, s, env)
 	res.Step = s.N
 	return res
 }
 
 // Close says goodbye to it. A step that it is in, it goes on with.
-func (r *Root) Close() error { return r.c.Close() }
+func (r *Root) Close() error {
+	err := r.c.Close()
+	r.relay.close()
+	return err
+}
 
 // localBody is what the root agent of a workstation works with. Its commands
 // shall find what the operator's own find: paths, and the environment.
@@ -75,6 +89,7 @@ type localBody struct {
 	Bundle  string   `json:"bundle"`
 	SSH     []string `json:"ssh,omitempty"`
 	Environ []byte   `json:"environ"` // KEY=value, with a zero byte between
+	Far     borrowed `json:"far"`
 }
 
 // sudosOwn is what of the environment stays as sudo made it.

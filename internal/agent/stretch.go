@@ -144,7 +144,7 @@ func (se *session) env(s jobs.Step, out io.Writer) jobs.Env {
 		Call:   se.carryOut,
 	}
 	if l := se.local; l != nil {
-		env.Host, env.Dir, env.SSH = jobs.Local, l.Dir, l.SSH
+		env.Host, env.Dir, env.SSH, env.Far = jobs.Local, l.Dir, l.SSH, &l.Far
 	}
 	se.mu.Lock()
 	defer se.mu.Unlock()

@@ -98,6 +98,10 @@ who   = local sudo shell "id -u; echo $MINE $HOME $PATH; pwd; echo $CONC_BUNDLE;
 mine  = local run id -u
 dir   = local sudo mkdir root/only
 in    = local sudo shell "echo x >$CONC_BUNDLE/of-root"
+key   = local sudo shell "umask 077; echo of root >key"
+put   = local sudo put key there/key
+give  = local sudo deliver key
+fetch = local sudo fetch there/key back/key
 there = remote sudo run id -u
 close = remote close_bundle
 leave = local sudo close_bundle
@@ -108,13 +112,16 @@ leave = local sudo close_bundle
 			t.Errorf("%q is not in the output:\n%s", want, out)
 		}
 	}
-	for path, uid := range map[string]int{"root": 0, "root/only": 0, ".local/state/conc/runs": d.n.UID} {
+	for path, uid := range map[string]int{"root": 0, "root/only": 0, "key": 0, "back/key": 0, ".local/state/conc/runs": d.n.UID, "../there/key": d.n.UID} {
 		if fi, err := os.Stat(filepath.Join(d.dir, path)); err != nil || owner(fi) != uid {
 			t.Errorf("%s: want one of account %d: %v", path, uid, err)
 		}
 	}
 	if got := strings.Count(d.log(), "COMMAND="); got != 4 { // on each side the probe, and the one with the password
 		t.Errorf("sudo was called %d times, want 4:\n%s", got, d.log())
+	}
+	if text, err := os.ReadFile(filepath.Join(d.dir, "back/key")); err != nil || string(text) != "of root\n" {
+		t.Errorf("what was put and fetched back is %q, %v", text, err)
 	}
 	eventually(t, "no process is left", func() bool { return len(d.n.Processes("agent")) == 0 })
 }
@@ -123,20 +130,37 @@ leave = local sudo close_bundle
 // locked, with one attempt.
 func TestLocalSudoPasswords(t *testing.T) {
 	t.Parallel()
-	d := newDesk(t, withPassword, "open = remote open_bundle\nwho = local sudo run id -u\nclose = remote close_bundle\n")
-	for _, c := range []struct {
-		name, args, says string
-		answers          []string
-		code, wrong      int
-	}{
+	d := newDesk(t, withPassword, oneLocal)
+	d.judge(t, []passwordCase{
 		{"no terminal", "", "--local-sudo-password-file", nil, 6, 0},
 		{"a wrong file", "--local-sudo-password-file wrong", "sudo refused the password for conctest on this workstation", nil, 6, 1},
 		{"the node's file is not for it", "--sudo-password-file password", "--local-sudo-password-file", nil, 6, 0},
 		{"no step of it is asked for", "--to open", "1 of 3", nil, 0, 0},
+	})
+}
+
+func TestLocalSudoPasswordOnATerminal(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, withPassword, oneLocal)
+	d.judge(t, []passwordCase{
 		{"the second answer", "", "OK", []string{"wrong", sudoPassword}, 0, 1},
 		{"an empty answer", "", "is empty", []string{""}, 6, 0},
 		{"an end of input", "", "the input has ended", []string{"\x04"}, 6, 0},
-	} {
+	})
+}
+
+const oneLocal = "open = remote open_bundle\nwho = local sudo run id -u\nclose = remote close_bundle\n"
+
+// passwordCase is one way to give the workstation's password, or not to.
+type passwordCase struct {
+	name, args, says string
+	answers          []string // nil: there is no terminal
+	code, wrong      int
+}
+
+func (d *desk) judge(t *testing.T, cases []passwordCase) {
+	t.Helper()
+	for _, c := range cases {
 		before := strings.Count(d.log(), "incorrect password")
 		write := os.WriteFile(filepath.Join(d.dir, "wrong"), []byte("wrong\n"), 0o600)
 		if err := errors.Join(write, os.Chown(filepath.Join(d.dir, "wrong"), d.n.UID, -1)); err != nil {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"io"
 
 	"github.com/pkg/sftp"
 
@@ -21,6 +22,11 @@ func (t connTransport) Start(ctx context.Context, command string) (agent.Proc, e
 		return nil, err
 	}
 	return proc, nil
+}
+
+// Files opens a file channel as bytes.
+func (t connTransport) Files(ctx context.Context) (io.ReadWriteCloser, error) {
+	return t.conn.Files(ctx)
 }
 
 func (t connTransport) SFTP(ctx context.Context) (*sftp.Client, error) { return t.conn.SFTP(ctx) }

@@ -27,20 +27,11 @@ const (
 // connection is made where one session is all that is allowed. Each call opens
 // a channel of its own; packets are 255 KiB where the server is OpenSSH.
 func (c *Conn) SFTP(ctx context.Context) (*sftp.Client, error) {
-	p, err := c.session(ctx)
+	p, filter, err := c.subsystem(ctx)
 	if err != nil {
 		return nil, err
 	}
 	name := c.dialer.t.label()
-	if err := c.within(ctx, p, func() error { return p.RequestSubsystem("sftp") }); err != nil {
-		if ctx.Err() != nil || errors.As(err, new(*Error)) {
-			return nil, err
-		}
-		return nil, errorf(NoAuth, `its sshd_config needs a line like "Subsystem sftp internal-sftp"`, "%s: the server has no SFTP: %w", name, err)
-	}
-	filter := &noiseFilter{in: sftpEnd{p}}
-	c.drain(p, filter)
-
 	limit, cancel := context.WithTimeoutCause(ctx, sftpStart, fmt.Errorf("%s: no SFTP server answers within %v", name, sftpStart))
 	defer cancel()
 	var client *sftp.Client
@@ -63,6 +54,36 @@ func (c *Conn) SFTP(ctx context.Context) (*sftp.Client, error) {
 		err = why
 	}
 	return nil, errorf(NoAuth, filter.hint(), "%s: SFTP: %w", name, err)
+}
+
+// Files opens a file channel as SFTP does, and gives it as bytes: for an SFTP
+// client in another process.
+func (c *Conn) Files(ctx context.Context) (io.ReadWriteCloser, error) {
+	p, filter, err := c.subsystem(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return struct {
+		io.Reader
+		io.WriteCloser
+	}{filter, sftpEnd{p}}, nil
+}
+
+// subsystem starts the node's SFTP server on a session of its own.
+func (c *Conn) subsystem(ctx context.Context) (*proc, *noiseFilter, error) {
+	p, err := c.session(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := c.within(ctx, p, func() error { return p.RequestSubsystem("sftp") }); err != nil {
+		if ctx.Err() != nil || errors.As(err, new(*Error)) {
+			return nil, nil, err
+		}
+		return nil, nil, errorf(NoAuth, `its sshd_config needs a line like "Subsystem sftp internal-sftp"`, "%s: the server has no SFTP: %w", c.dialer.t.label(), err)
+	}
+	filter := &noiseFilter{in: sftpEnd{p}}
+	c.drain(p, filter)
+	return p, filter, nil
 }
 
 // drain keeps what the server's side prints on standard error from filling the
