@@ -15,17 +15,18 @@ import (
 
 func (p *program) statusCmd() *cobra.Command {
 	return &cobra.Command{
-		Use:   "status NODE...",
+		Use:   "status [NODE...]",
 		Short: "Show who holds a node, and how far that run is",
 		Long: `Show who holds a node: the run, its operator, whether its agent is at work now,
 and each of its steps. A step that began, and whose end is not on record, is in
 doubt: look at the node, then run it again, or go on after it. Several nodes are
-shown as a table. Nothing is changed.
+shown as a table; without NODE it is all of deploy.ini. Nothing is changed.
 
 The exit code is 0 when every node could be asked.`,
 		Example: `  conc status web1
-  conc status @web`,
-		Args:              atLeast(1),
+  conc status @web
+  conc status`,
+		Args:              atLeast(0),
 		ValidArgsFunction: p.completeNodes,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.status(cmd.Context(), args)
@@ -38,9 +39,11 @@ func (p *program) status(ctx context.Context, patterns []string) error {
 	if err != nil {
 		return err
 	}
-	names, err := f.Select(patterns...)
-	if err != nil {
-		return err
+	names := f.NodeNames()
+	if len(patterns) > 0 {
+		if names, err = f.Select(patterns...); err != nil {
+			return err
+		}
 	}
 	var codes []int
 	rows := [][]string{{"NODE", "STATE", "AT", "HOLDER", "NOTE"}}
@@ -107,7 +110,7 @@ func (p *program) statusRow(name string, seen *look) []string {
 	if n := seen.state.Next(); n > 0 {
 		at = fmt.Sprintf("%d/%d %s", n, len(seen.state.Steps), seen.state.Steps[n-1].Name)
 	}
-	return []string{name, stateWord(seen), at, h.Owner.User + "@" + h.Owner.Host + ", " + ui.Span(p.env.Now().Sub(h.Owner.Since)), h.Owner.Message}
+	return []string{name, stateWord(seen), at, h.Owner.User + "@" + h.Owner.Host + ", " + ui.Ago(h.Owner.Since, p.env.Now()), h.Owner.Message}
 }
 
 // stateWord says in a word what a held node's run is at.

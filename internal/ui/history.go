@@ -12,6 +12,9 @@ func Steps(steps []runner.StepState, now time.Time) string {
 	return (&text{}).stateTable(steps, false, now)
 }
 
+// Ago writes how long before now a moment was: "38 min ago".
+func Ago(t, now time.Time) string { return ago(t, now) }
+
 // When writes a moment with its age: "14:02 (38 min ago)".
 func When(t, now time.Time) string { return since(t, now) }
 
