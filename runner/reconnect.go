@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"example.org/conc/bundle"
 	"example.org/conc/jobs"
 )
 
@@ -219,7 +220,7 @@ func (r *Runner) missed(ctx context.Context, sink *remoteSink, res jobs.Result) 
 		r.Env.Log.Warn().Err(err).Msg("missed output cannot be read")
 	}
 	if left > int64(len(data)) || res.Bytes > surelyHeard {
-		sink.Output(res.Step, fmt.Appendf(nil, "\n[conc: the line was gone here; all output is on the node in ~/.conc/runs/%s/out-%02d.log]\n", r.Run, res.Step))
+		sink.Output(res.Step, fmt.Appendf(nil, "\n[conc: the line was gone here; all output is on the node in ~/.conc/runs/*%s/out-%02d.log]\n", bundle.Short(r.Run), res.Step))
 	}
 	if len(data) > 0 {
 		sink.Output(res.Step, data)

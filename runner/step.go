@@ -127,13 +127,13 @@ func (r *Runner) settle(ctx context.Context, sink *remoteSink, err error, from, 
 		sink.Begin(next)
 	}
 	res.Step, res.Took, res.Tail, res.Lines = sink.running, time.Since(sink.begun), sink.tail.Lines(), sink.tail.Count()
-	res.Hint = fmt.Sprintf("the node has its own record: ~/.conc/runs/%s/journal", r.Run)
+	res.Hint = fmt.Sprintf("the node has its own record: ~/.conc/runs/*%s/journal", bundle.Short(r.Run))
 	s := r.Plan.Steps[res.Step-1]
 	switch {
 	case ctx.Err() != nil:
 		res.Message = "left while it was running; it may still be running on the node"
 	case res.Step < to && !sink.known:
-		res.Hint = fmt.Sprintf("the node may have gone on, up to step %d; it has its own record: ~/.conc/runs/%s/journal", to, r.Run)
+		res.Hint = fmt.Sprintf("the node may have gone on, up to step %d; it has its own record:\n~/.conc/runs/*%s/journal", to, bundle.Short(r.Run))
 	case isOpen(s), isClose(s):
 		res.Hint = "whether the bundle is open is not known: the next deploy tells, and says how to give it up"
 	}

@@ -76,7 +76,7 @@ func (p *program) mark(ctx context.Context, name, step, note string) error {
 	run := bundle.Short(owner.Run)
 	_, err = fmt.Fprintf(p.streams.Out, "OK  %s  run %s: step %d %s is marked as done by hand\n", ui.Line(node.Name()), run, n, ui.Line(r.Name))
 	if next := state.With(r).Next(); next > 0 {
-		argv := append(append([]string{p.name()}, p.flags.again()...), "step", node.Name(), "--from", fmt.Sprint(next))
+		argv := append(append([]string{p.name()}, p.flags.again()...), stepFrom(node, state.Plan, next)...)
 		_, more := fmt.Fprintf(p.streams.Out, "Next: %s\n", ui.Line(quote(argv...)))
 		err = errors.Join(err, more)
 	}

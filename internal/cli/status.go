@@ -150,7 +150,7 @@ func (p *program) proposals(t task, seen *look) [][2]string {
 			return nil
 		}
 		n := seen.restFrom
-		all := [][2]string{{"go on", conc("step", name, "--from", fmt.Sprint(n))}}
+		all := [][2]string{{"go on", conc(stepFrom(t.node, seen.state.Plan, n)...)}}
 		if s := seen.state.Steps[n-1]; s.Status != "" || s.Doubt {
 			all = append(all, [2]string{"done by hand", conc("mark", name, fmt.Sprint(n), "OK", "--note", "...")})
 		}
@@ -161,7 +161,7 @@ func (p *program) proposals(t task, seen *look) [][2]string {
 		return append(all, [2]string{"give up", conc("unlock", name, "--id", "unknown")})
 	}
 	if n := seen.state.Next(); n > 0 {
-		all = append(all, [2]string{"go on", conc("step", name, "--from", fmt.Sprint(n))})
+		all = append(all, [2]string{"go on", conc(stepFrom(t.node, seen.state.Plan, n)...)})
 		if s := seen.state.Steps[n-1]; s.Status != "" || s.Doubt {
 			all = append(all, [2]string{"done by hand", conc("mark", name, fmt.Sprint(n), "OK", "--note", "...")})
 		}

@@ -112,6 +112,16 @@ func (p *program) step(ctx context.Context, name string, o stepOptions) error {
 }
 
 // stepRange finds the steps that were asked for; 0 is the first, or the last.
+// stepFrom gives the words that go on with a run at a step. The list is named
+// where it is not the node's own.
+func stepFrom(node *config.Node, plan *jobs.PlanRecord, n int) []string {
+	words := []string{"step", node.Name(), "--from", fmt.Sprint(n)}
+	if plan != nil && plan.List != node.Get("jobs") {
+		words = append(words, "--jobs", plan.List)
+	}
+	return words
+}
+
 func stepRange(plan *jobs.Plan, first, last string) (from, to int, err error) {
 	if first != "" {
 		if from, err = plan.Find(first); err != nil {
