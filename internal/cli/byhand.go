@@ -25,7 +25,7 @@ func byHand(node *config.Node, s jobs.Step, here string) []string {
 		}
 	}
 	lines := op.ByHand(node)
-	if !s.Sudo {
+	if !s.AsRoot() {
 		return lines
 	}
 	asRoot := make([]string, len(lines))

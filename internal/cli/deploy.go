@@ -65,6 +65,7 @@ person would type for it, q stops before it.`,
 	f.BoolVar(&o.each, "step", false, "ask before each step")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "show the plan and connect to nothing")
 	o.sudoOptions.flags(f)
+	o.localFlag(f)
 	_ = cmd.RegisterFlagCompletionFunc("jobs", p.completeLists)
 	return cmd
 }

@@ -61,6 +61,7 @@ insists. Another operator's run is refused, unless you --take-over.`,
 	f.BoolVar(&o.changed, "changed", false, "go on although the list is another one now")
 	f.BoolVar(&o.takeOver, "take-over", false, "go on with another operator's run")
 	o.sudoOptions.flags(f)
+	o.localFlag(f)
 	_ = cmd.RegisterFlagCompletionFunc("jobs", p.completeLists)
 	return cmd
 }
@@ -111,7 +112,6 @@ func (p *program) step(ctx context.Context, name string, o stepOptions) error {
 	})
 }
 
-// stepRange finds the steps that were asked for; 0 is the first, or the last.
 // stepFrom gives the words that go on with a run at a step. The list is named
 // where it is not the node's own.
 func stepFrom(node *config.Node, plan *jobs.PlanRecord, n int) []string {
@@ -122,6 +122,7 @@ func stepFrom(node *config.Node, plan *jobs.PlanRecord, n int) []string {
 	return words
 }
 
+// stepRange finds the steps that were asked for; 0 is the first, or the last.
 func stepRange(plan *jobs.Plan, first, last string) (from, to int, err error) {
 	if first != "" {
 		if from, err = plan.Find(first); err != nil {

@@ -27,6 +27,10 @@ type sudoOptions struct {
 func (o *sudoOptions) flags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.askSudo, "ask-sudo", "K", false, "ask for one sudo password for all nodes, before anything is done")
 	f.StringVar(&o.sudoFile, "sudo-password-file", "", "take the nodes' sudo password from the first line of `FILE`")
+}
+
+// localFlag is for the commands that have local steps.
+func (o *sudoOptions) localFlag(f *pflag.FlagSet) {
 	f.StringVar(&o.localFile, "local-sudo-password-file", "", "take that of your own sudo, on this workstation, from `FILE`")
 }
 
