@@ -15,7 +15,17 @@ type Spec struct {
 	Sudo    bool          `json:"sudo,omitempty"`
 	Timeout time.Duration `json:"timeout,omitempty"` // nanoseconds, resolved, never 0
 	Retry   int           `json:"retry,omitempty"`
-	Words   []string      `json:"words"` // op and arguments, substituted; secrets are tokens
+	Words   []string      `json:"words"`        // op and arguments, substituted; secrets are tokens
+	Op      string        `json:"op,omitempty"` // without Words: the name of a stock op about the bundle
+}
+
+// OpName names the op of a line, as the catalogue does: "" for one of a Go list
+// that has nothing to do with the bundle.
+func (s Spec) OpName() string {
+	if len(s.Words) > 0 {
+		return s.Words[0]
+	}
+	return s.Op
 }
 
 // Specs gives the plan in the form that travels; nil Words mean an op of a Go list.
@@ -23,6 +33,16 @@ func (p *Plan) Specs() []Spec {
 	specs := make([]Spec, len(p.Steps))
 	for i, s := range p.Steps {
 		specs[i] = Spec{Name: s.Name, Host: s.Host, Sudo: s.Sudo, Timeout: s.Timeout, Retry: s.Retry, Words: s.Words}
+		if s.Words != nil {
+			continue
+		}
+		// Whoever reads this in a journal has to know where the lock was.
+		switch s.Op.(type) {
+		case OpenBundle:
+			specs[i].Op = openBundleEntry().Name
+		case CloseBundle:
+			specs[i].Op = closeBundleEntry().Name
+		}
 	}
 	return specs
 }

@@ -64,6 +64,7 @@ type Runner struct {
 	// Of a run that is gone on with; Connect may set them.
 	Opened []jobs.Host   // where its bundle is open
 	Before []jobs.Record // what is to be recorded before the first step
+	Closed bool          // it has closed its bundle on the node
 
 	telling   sync.Mutex // held while an event is told
 	remote    Remote
@@ -99,7 +100,7 @@ func (r *Runner) Do(ctx context.Context) *Outcome {
 	} else {
 		r.loop(ctx)
 	}
-	r.outcome.Open = r.stillOpen(ctx)
+	r.stands(ctx)
 	if r.remote != nil {
 		if err := r.close(ctx); err != nil && r.outcome.Status == jobs.OK {
 			r.emit(Event{Type: Note, Text: "closing the connection: " + err.Error()})
@@ -240,26 +241,6 @@ func (r *Runner) lost(n int, err error) {
 	r.outcome.Status, r.outcome.Err, r.outcome.Stopped = jobs.Errored, err, n
 }
 
-// stillOpen tells whether the node's bundle is ours. Only the node knows after
-// a step that was to open or to close it and did not end well, and after one
-// that could not be run: the lock may be lost.
-func (r *Runner) stillOpen(ctx context.Context) bool {
-	open := r.open[jobs.Remote]
-	if r.outcome.Stopped == 0 || r.outcome.Held != nil || r.remote == nil {
-		return open
-	}
-	if s := r.Plan.Steps[r.outcome.Stopped-1]; s.Host != jobs.Remote || r.outcome.Status != jobs.Errored && !isOpen(s) && !isClose(s) {
-		return open
-	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	held, err := r.remote.Held(ctx)
-	if err != nil {
-		return open && !isClose(r.Plan.Steps[r.outcome.Stopped-1])
-	}
-	return held != nil && held.Owner != nil && held.Owner.Run == r.Run
-}
-
 func isOpen(s jobs.Step) bool  { _, ok := s.Op.(jobs.OpenBundle); return ok }
 func isClose(s jobs.Step) bool { _, ok := s.Op.(jobs.CloseBundle); return ok }
 
@@ -308,6 +289,7 @@ func (r *Runner) end(res jobs.Result) {
 		r.outcome.Done++
 		if isOpen(s) || isClose(s) {
 			r.open[s.Host] = isOpen(s)
+			r.Closed = r.Closed && s.Host == jobs.Local || s.Host == jobs.Remote && isClose(s)
 		}
 	} else {
 		r.outcome.Status = res.Status

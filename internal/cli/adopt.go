@@ -16,6 +16,7 @@ func (w *wave) adopt(ctx context.Context, t task, l *link, r *runner.Runner) err
 	take := l.Adopt
 	if w.options.resume.rest != nil {
 		take = l.AdoptRest
+		r.Closed = true
 	}
 	err := take(ctx, w.options.resume.there)
 	if err == nil {

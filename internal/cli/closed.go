@@ -55,26 +55,27 @@ func (p *program) rest(ctx context.Context, c *agent.Client, node string, seen *
 	return nil
 }
 
-// restFrom is the first step that is left after the node's bundle was closed; 0:
-// there is none, or the bundle was not closed by the run. A close whose end is
-// not on record counts: the bundle is gone.
+// restFrom is the first step that is left once the node's bundle was closed: the
+// close itself, when it is not known to have got to its end; 0: there is none, or
+// the bundle was not closed by the run. A close that began counts, however it
+// ended: the bundle is gone.
 func restFrom(s runner.State) int {
 	closed := 0
 	for i, spec := range s.Plan.Steps {
-		if spec.Host != jobs.Remote || len(spec.Words) == 0 {
+		if spec.Host != jobs.Remote {
 			continue
 		}
 		switch st := s.Steps[i]; {
-		case spec.Words[0] == "close_bundle" && (st.Status == jobs.OK || st.Doubt):
+		case spec.OpName() == "close_bundle" && (st.Status == jobs.OK || st.Tries > 0):
 			closed = st.N
-		case spec.Words[0] == "open_bundle" && st.Tries > 0:
+		case spec.OpName() == "open_bundle" && st.Tries > 0:
 			closed = 0
 		}
 	}
 	if s.GivenUp || closed == 0 {
 		return 0
 	}
-	for _, st := range s.Steps[closed:] {
+	for _, st := range s.Steps[closed-1:] {
 		if st.Status != jobs.OK {
 			return st.N
 		}

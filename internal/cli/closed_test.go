@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -39,6 +41,57 @@ func TestStepGoesOnAfterTheNodesBundleWasClosed(t *testing.T) {
 	}
 	o.want(3, "step", "web1", "--from", "8")
 	o.want(0, "deploy", "web1")
+}
+
+// A list in Go is no other than one in deploy.ini.
+func TestStepGoesOnAfterAListInGoHasClosed(t *testing.T) {
+	o := newOperator(t, inProcess(t, testnode.Options{}), "open = remote open_bundle\n")
+	o.app = testApp
+	o.want(0, "deploy", "web1", "--jobs", "in-go", "--to", "close").mustSay(t, "step web1 --from 5 --jobs in-go")
+	o.want(0, "status", "web1").mustSay(t, "has closed the bundle", "step web1 --from 5")
+	o.want(0, "step", "web1", "--from", "unstage", "--jobs", "in-go")
+	o.wantAllOK()
+	o.want(0, "deploy", "web1", "--jobs", "in-go")
+}
+
+// Two go on with what is left at the same moment, with no bundle to adopt: one
+// does, and what it does is done once.
+func TestTwoResumesOfWhatIsLeftAtOnce(t *testing.T) {
+	t.Parallel()
+	mark := t.TempDir()
+	list := "open = remote open_bundle\nstage = local open_bundle\nclose = remote close_bundle\n" +
+		"after = local shell \"echo ran >>" + mark + "/after; sleep 0.5\"\nunstage = local close_bundle\n"
+	for range 2 {
+		o := newOperator(t, inProcess(t, testnode.Options{}), list)
+		first, stdout, stderr := o.process("deploy", "web1", "--to", "close")
+		if err := first.Run(); err != nil {
+			t.Fatalf("%v\n%s%s", err, stdout, stderr)
+		}
+		type end struct {
+			code int
+			text string
+		}
+		done := make(chan end, 2)
+		for range 2 {
+			cmd, stdout, stderr := o.process("step", "web1", "--from", "after")
+			go func() {
+				_ = cmd.Run()
+				done <- end{cmd.ProcessState.ExitCode(), stdout.String() + stderr.String()}
+			}()
+		}
+		a, b := <-done, <-done
+		if a.code+b.code != 3 || a.code*b.code != 0 {
+			t.Errorf("got exit codes %d and %d, want one 0 and one 3\n%s\n%s", a.code, b.code, a.text, b.text)
+		}
+		o.wantTimes(mark, map[string]int{"after": 1})
+		if err := os.Remove(filepath.Join(mark, "after")); err != nil {
+			t.Fatal(err)
+		}
+		o.wantAllOK()
+		if r := o.want(0, "history"); strings.Contains(r.String(), "damaged") {
+			t.Errorf("the workstation's journal:\n%s", r)
+		}
+	}
 }
 
 // Of another workstation nothing is left here.

@@ -25,6 +25,7 @@ type operator struct {
 	env  environment
 	node *testnode.Node
 
+	app   App
 	input string // what a command finds on standard input
 }
 
@@ -96,7 +97,7 @@ func (o *operator) run(args ...string) ran {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var out, err bytes.Buffer
-	p := &program{streams: Streams{In: strings.NewReader(o.input), Out: &out, Err: &err}, env: o.env}
+	p := &program{app: o.app, streams: Streams{In: strings.NewReader(o.input), Out: &out, Err: &err}, env: o.env}
 	start := time.Now()
 	code := p.main(ctx, o.args(args))
 	return ran{code, out.String(), err.String(), time.Since(start)}

@@ -14,7 +14,6 @@ import (
 	"example.org/conc/internal/agent"
 	"example.org/conc/internal/ui"
 	"example.org/conc/jobs"
-	"example.org/conc/runner"
 )
 
 func (p *program) unlockCmd() *cobra.Command {
@@ -25,7 +24,8 @@ func (p *program) unlockCmd() *cobra.Command {
 		Short: "Give up an open bundle: move it aside, by hand",
 		Long: `Move the open bundle of run RUN on NODE aside, so that the next deploy can open
 its own. Nothing is deleted: the old bundle stays beside it under another name.
-It is refused while that run's agent is still working on the node.
+It is refused while that run's agent is still working on the node, and while the
+process that began the run is still there on this workstation.
 
 The run is named, as the BLOCKED screen shows it, so that a bundle that someone
 else has opened meanwhile is never moved.`,
@@ -57,6 +57,11 @@ func (p *program) unlock(ctx context.Context, name, run string, yes bool) error 
 		return err
 	}
 	here := p.localBundle(task{node: node, target: target})
+	if o, _ := bundle.ReadOwner(here); o != nil && named(o, run) {
+		if err := p.isWorking(o.Run, o.Node); err != nil {
+			return err
+		}
+	}
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	l, err := p.connect(ctx, target, node, agent.Options{})
@@ -75,6 +80,11 @@ func (p *program) unlock(ctx context.Context, name, run string, yes bool) error 
 		case err != nil:
 			return err
 		case aside != "":
+			if o, _ := bundle.ReadOwner(aside); o != nil {
+				if err := p.recordHere(o.Run, o.Node, jobs.Record{Type: jobs.RecordUnlock}); err != nil {
+					return err
+				}
+			}
 			if p.flags.json {
 				return p.printJSON(unlockJSON{V: 1, Type: "unlock", Node: node.Name(), Run: run, AsideHere: aside})
 			}
@@ -88,6 +98,11 @@ func (p *program) unlock(ctx context.Context, name, run string, yes bool) error 
 		}
 		return jobs.Blockedf("%s is held by another run than %s: by %s", node.Name(), run, bundle.Short(held.Owner.Run)).
 			WithHint("see whose it is: %s", p.toType("status", node.Name()))
+	}
+	if held.Owner != nil {
+		if err := p.isWorking(held.Owner.Run, node.Name()); err != nil {
+			return err
+		}
 	}
 	fmt.Fprintf(p.streams.Err, "%s\n", ui.Escape(held.Error()))
 	if !yes {
@@ -131,15 +146,16 @@ type unlockJSON struct {
 // recordHere says in this workstation's own journal of a run, if it has one,
 // what the node's journal says already.
 func (p *program) recordHere(run, node string, r jobs.Record) error {
-	path := p.journalPath(run, node)
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(p.journalPath(run, node)); err != nil || !bundle.ValidRun(run) {
 		return nil //nolint:nilerr // it was another workstation's run
 	}
-	j, err := runner.OpenJournal(path)
+	// It has happened: that it is recorded does not depend on who still waits.
+	j, release, err := p.working(context.Background(), run, node)
 	if err != nil {
 		return err
 	}
-	return errors.Join(j.Record(r), j.Close())
+	defer release()
+	return j.Record(r)
 }
 
 // unlockHere moves the same run's bundle on this workstation aside, if there is

@@ -230,16 +230,20 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 	}
 	r.Connect = func(ctx context.Context) (runner.Remote, error) { return reach(ctx, false) }
 	r.Reconnect, r.ReconnectFor = w.reconnect(reach), t.node.Duration("timeout.reconnect")
-	journal, err := runner.OpenJournal(w.journalPath(w.id, t.node.Name()))
+	journal, release, err := w.working(ctx, w.id, t.node.Name())
 	if err == nil {
+		defer release()
 		own := *setOut
 		own.Steps = t.plan.Specs()
 		err = journal.Record(jobs.Record{Type: jobs.RecordPlan, Plan: &own})
 	}
-	if err != nil {
+	var busy *jobs.Error
+	switch {
+	case errors.As(err, &busy):
+		return r.Refuse(err)
+	case err != nil:
 		return r.Refuse(fmt.Errorf("the journal cannot be kept: %w", err))
 	}
-	defer journal.Close() //nolint:errcheck // every record in it is on disk already
 	r.Journal = journal
 	return r.Do(ctx)
 }

@@ -93,9 +93,12 @@ func goOn(e runner.Event, conc func(...string) []string) []proposal {
 }
 
 // closedThere tells whether the run has closed its bundle on the node before the
-// step that it stopped at, or was halted at: what is left of its list needs no
-// lock.
+// step that it stopped at, or was halted at, or in it: what is left of its list
+// needs no lock.
 func closedThere(e runner.Event) bool {
+	if e.Outcome.Closed {
+		return true
+	}
 	if e.Plan == nil {
 		return false
 	}

@@ -34,7 +34,7 @@ func State(f Found) string {
 	case h == nil:
 		line("free: nobody holds it")
 		if p := f.State.Plan; p != nil {
-			row("left", fmt.Sprintf("run %s has closed the bundle there, and is not at the end of its list", bundle.Short(p.Run)))
+			row("left", fmt.Sprintf("run %s has closed the bundle there, and is not at its end", bundle.Short(p.Run)))
 		}
 	case h.Owner == nil:
 		row("holder", "unknown: "+h.Dir+" has no record of its owner")
