@@ -303,7 +303,7 @@ func interrupt(t *testing.T, cmd *exec.Cmd, times int, ready func() bool, out, e
 // Whoever stops reading, with Ctrl-S say, loses no deploy by it; and signals
 // are heard meanwhile.
 func TestReaderThatWaits(t *testing.T) {
-	list := "flood = remote shell \"yes | head -c 4000000\"\nlast = remote run touch last\n"
+	list := "flood = remote shell \"yes | head -c 4000000\"\nhere = local shell \"yes | head -c 4000000\"\nlast = remote run touch last\n"
 	o := newOperator(t, inProcess(t, testnode.Options{}), list)
 	start := func() (*exec.Cmd, *os.File) {
 		r, w, err := os.Pipe()
