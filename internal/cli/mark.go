@@ -73,12 +73,27 @@ func (p *program) mark(ctx context.Context, name, step, note string) error {
 	if err := p.recordHere(owner.Run, node.Name(), r); err != nil {
 		return err
 	}
-	run := bundle.Short(owner.Run)
+	run, next := bundle.Short(owner.Run), state.With(r).Next()
+	if p.flags.json {
+		return p.printJSON(markJSON{V: 1, Type: "mark", Node: node.Name(), Run: run, Step: n, Name: r.Name, By: r.Mark.By, Note: note, Next: next})
+	}
 	_, err = fmt.Fprintf(p.streams.Out, "OK  %s  run %s: step %d %s is marked as done by hand\n", ui.Line(node.Name()), run, n, ui.Line(r.Name))
-	if next := state.With(r).Next(); next > 0 {
-		argv := append(append([]string{p.name()}, p.flags.again()...), stepFrom(node, state.Plan, next)...)
-		_, more := fmt.Fprintf(p.streams.Out, "Next: %s\n", ui.Line(quote(argv...)))
+	if next > 0 {
+		_, more := fmt.Fprintf(p.streams.Out, "Next: %s\n", ui.Line(p.toType(stepFrom(node, state.Plan, next)...)))
 		err = errors.Join(err, more)
 	}
 	return err
+}
+
+// markJSON is what mark has recorded, for programs.
+type markJSON struct {
+	V    int    `json:"v"`
+	Type string `json:"type"`
+	Node string `json:"node"`
+	Run  string `json:"run"`
+	Step int    `json:"step"`
+	Name string `json:"name"`
+	By   string `json:"by"`
+	Note string `json:"note,omitempty"`
+	Next int    `json:"next,omitempty"` // the step that a resume would begin with
 }

@@ -97,7 +97,10 @@ func (p *program) step(ctx context.Context, name string, o stepOptions) error {
 		return err
 	}
 	defer seen.close()
-	if o.from == "" {
+	switch {
+	case o.from == "" && p.flags.json:
+		return p.printJSON(p.statusRecord(t.node.Name(), seen, nil))
+	case o.from == "":
 		return p.showState(t, seen)
 	}
 	if seen.rest != nil && from >= seen.restFrom {

@@ -8,7 +8,8 @@ import (
 )
 
 // Who names another run than the one that holds the node is told so, and is not
-// asked whether that one's bundle is to be moved.
+// asked whether that one's bundle is to be moved. What is done is told to
+// programs, too.
 func TestUnlockOfAnotherRun(t *testing.T) {
 	o := newOperator(t, inProcess(t, testnode.Options{}), "open = remote open_bundle\nstage = local open_bundle\na = remote run false\n")
 	o.want(1, "deploy", "web1")
@@ -17,6 +18,11 @@ func TestUnlockOfAnotherRun(t *testing.T) {
 	r.mustSay(t, "held by another run than AAAAAAAA", id, "status web1")
 	if strings.Contains(r.err, "Move it aside") || !o.bundle() {
 		t.Errorf("it was asked, or done:\n%s", r)
+	}
+	for typ, args := range map[string][]string{"mark": {"mark", "web1", "a", "OK"}, "status": {"step", "web1"}} {
+		if told := events(t, o.want(0, append(args, "--json")...).out); len(told) != 1 || told[0]["type"] != typ || told[0]["v"] != 1.0 {
+			t.Errorf("got %v, want one line of type %s", told, typ)
+		}
 	}
 	told := events(t, o.want(0, "unlock", "web1", "--id", id, "-y", "--json").out)
 	if len(told) != 1 || told[0]["type"] != "unlock" || told[0]["v"] != 1.0 || told[0]["aside"] == nil || told[0]["aside_here"] == nil {
