@@ -14,6 +14,8 @@ type listed struct {
 	counted    bool // it leaves marks
 }
 
+func (l listed) remote() bool { return strings.HasPrefix(l.line, "remote ") }
+
 // script is what a counted step runs: its number, how long it takes, and files
 // that are to be in the bundle.
 const script = `d=%s; n=$1; s=$2; shift 2
@@ -27,16 +29,22 @@ echo end $n >>$d/marks
 
 func (g *rig) marks() string { return filepath.Join(g.dir, "marks") }
 
-// makeList makes a list of 5 to 9 steps.
-func (g *rig) makeList() {
+// writeScript writes what counted steps run, and makes the directory of what is
+// delivered.
+func (g *rig) writeScript() {
 	dist := g.dir + ".dist"
 	if err := os.Mkdir(dist, 0o755); err != nil {
 		g.t.Fatal(err)
 	}
-	path := filepath.Join(g.dir, "step")
-	if err := os.WriteFile(path, fmt.Appendf(nil, script, g.dir), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(g.dir, "step"), fmt.Appendf(nil, script, g.dir), 0o644); err != nil {
 		g.t.Fatal(err)
 	}
+}
+
+// makeList makes a list of 5 to 9 steps.
+func (g *rig) makeList() {
+	g.writeScript()
+	path, dist := filepath.Join(g.dir, "step"), g.dir+".dist"
 	g.list = []listed{{"open", "remote open_bundle", false}, {"stage", "local open_bundle", false}}
 	var delivered []string
 	for i := range 1 + g.rand.IntN(5) {

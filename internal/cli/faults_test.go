@@ -7,7 +7,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -63,77 +62,36 @@ func number(t *testing.T, name string, standard int) int {
 	return n
 }
 
-// fault is something that befalls one command.
-type fault string
-
-const (
-	noFault      fault = "nothing"
-	stepFails    fault = "a step fails"
-	stepIsSlow   fault = "a step is over its limit"
-	killed       fault = "SIGKILL of the workstation"
-	agentKilled  fault = "SIGKILL of the agent"
-	reset        fault = "RST"
-	holeHeals    fault = "a black hole that heals"
-	hole         fault = "a black hole"
-	ctrlC        fault = "Ctrl-C"
-	ctrlCTwice   fault = "Ctrl-C twice"
-	terminated   fault = "SIGTERM"
-	maxFaults          = 3 // of one run
-	limit              = 3 * time.Second
-	longestSleep       = 400 * time.Millisecond
-)
-
-// mayEnd are the exit codes with which a command may end that a fault befalls.
-// 0: it came too late, or did no harm.
-var mayEnd = map[fault][]int{
-	noFault:     {0},
-	stepFails:   {1},
-	stepIsSlow:  {124},
-	killed:      {0, -1},
-	agentKilled: {0, 6},
-	reset:       {0, 4, 6},
-	holeHeals:   {0, 4, 6},
-	hole:        {0, 4, 6},
-	ctrlC:       {0, 130},
-	ctrlCTwice:  {0, 130},
-	terminated:  {0, 130},
-}
-
-// rig is one random run, and what it is exposed to.
+// rig is one run, and what it is exposed to.
 type rig struct {
-	t      *testing.T
-	rand   *rand.Rand
-	o      *operator
-	proxy  *testnode.Proxy
-	agents func() []int
-	dir    string // outside of both homes, where the steps leave their marks
-	list   []listed
-	long   bool     // slow faults are welcome
-	story  []string // what happened, for whoever reads of a violation
+	t        *testing.T
+	rand     *rand.Rand
+	o        *operator
+	proxy    *testnode.Proxy
+	agents   func() []int
+	disks    map[fault]string // directories that are disks of their own, to be filled
+	dir      string           // outside of both homes, where the steps leave their marks
+	list     []listed
+	at       int       // the step that a fault is to befall; 0: a random moment
+	long     bool      // slow faults are welcome
+	frozen   []int     // processes that are held still
+	inside   bool      // the last command was struck in step at, not after it
+	struck   bool      // a fault befell the last command
+	struckAt time.Time // when it did
+	screen   string    // of the last command
+	story    []string  // what happened, for whoever reads of a violation
 }
 
 func newRig(t *testing.T, seed int, long bool) *rig {
 	t.Helper()
 	g := &rig{t: t, rand: rand.New(rand.NewPCG(uint64(seed), 1)), long: long}
-	var n *testnode.Node
 	inside := g.rand.IntN(2) == 0
-	if inside {
-		n = inProcess(t, testnode.Options{})
-		g.agents = func() []int { return n.Processes(" agent") }
+	if disks := g.rand.IntN(3) == 0 && sshdtest.Root(); inside {
+		n := inProcess(t, testnode.Options{})
+		g.reach(n, func() []int { return n.Processes(" agent") })
 	} else {
-		s := sshdtest.Start(t, sshdtest.Options{})
-		n, g.agents = &s.Node, func() []int { return s.Processes(" agent") }
+		g.reachSSHD(disks)
 	}
-	g.dir = t.TempDir()
-	for _, err := range []error{
-		os.Chmod(g.dir, 0o777), os.WriteFile(g.marks(), nil, 0o666), os.Chmod(g.marks(), 0o666),
-	} {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	g.o = newOperator(t, n, "")
-	g.o.env.User, g.o.env.Hostname = osNames(t)
 	g.makeList()
 	reconnect := "2s"
 	if g.rand.IntN(4) == 0 {
@@ -155,6 +113,41 @@ func newRig(t *testing.T, seed int, long bool) *rig {
 		}
 	})
 	return g
+}
+
+// reachSSHD gives the rig a node with a real sshd; its home, and the
+// workstation's state, may be small disks.
+func (g *rig) reachSSHD(disks bool) {
+	g.t.Helper()
+	var o sshdtest.Options
+	if disks {
+		o = sshdtest.Options{HomeFS: 128, TinyFS: true}
+	}
+	n := sshdtest.Start(g.t, o)
+	g.reach(&n.Node, func() []int { return n.Processes(" agent") })
+	if disks {
+		tiny := filepath.Join(n.Home, "tiny")
+		g.disks = map[fault]string{fullThere: n.Home, fullHere: tiny}
+		if err := os.Symlink(tiny, filepath.Join(g.o.home, "state")); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+}
+
+// reach gives the rig its node, and an operator.
+func (g *rig) reach(n *testnode.Node, agents func() []int) {
+	g.t.Helper()
+	g.agents = agents
+	g.dir = g.t.TempDir()
+	for _, err := range []error{
+		os.Chmod(g.dir, 0o777), os.WriteFile(g.marks(), nil, 0o666), os.Chmod(g.marks(), 0o666),
+	} {
+		if err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	g.o = newOperator(g.t, n, "")
+	g.o.env.User, g.o.env.Hostname = osNames(g.t)
 }
 
 // exercise takes the run to its end.
@@ -186,7 +179,8 @@ func (g *rig) pick() fault {
 	all := slices.Sorted(maps.Keys(mayEnd))
 	for {
 		f := all[g.rand.IntN(len(all))]
-		if f != noFault && (g.long || f != hole) {
+		disk := f == fullThere || f == fullHere
+		if f != noFault && f != holeOfLength && (g.long || f != hole) && (!disk || g.disks != nil) {
 			return f
 		}
 	}
@@ -207,8 +201,12 @@ func (g *rig) command(f fault, args []string) int {
 	}
 	ended := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(ended) }()
-	struck := g.moment(before, ended)
-	if struck {
+	if g.at == 0 {
+		g.struck = g.moment(before, ended)
+	} else {
+		g.struck = g.within(cmd.Process.Pid, ended)
+	}
+	if g.struckAt = time.Now(); g.struck {
 		g.strike(f, cmd, ended)
 	}
 	select {
@@ -218,14 +216,19 @@ func (g *rig) command(f fault, args []string) int {
 		<-ended
 		g.t.Errorf("%v does not end after %s\n%s%s", args, f, out, errs)
 	}
-	g.proxy.Blackhole(false)
+	if g.at > 0 && (f == fullThere || f == fullHere) {
+		g.settled()
+		g.o.want(0, "status", "web1") // to look, there is room enough
+	}
+	g.mend()
 	code := cmd.ProcessState.ExitCode()
-	if !struck && mayEnd[f][0] == 0 {
+	if !g.struck && mayEnd[f][0] == 0 {
 		f = noFault // it ended before
 	}
+	g.screen = out.String() + errs.String()
 	what := fmt.Sprintf("%s, with %s: exit code %d", strings.Join(args, " "), f, code)
 	g.t.Log(what)
-	g.story = append(g.story, what, out.String()+errs.String())
+	g.story = append(g.story, what, g.screen)
 	// A signal that comes before there is a run ends the process as any other.
 	early := code == -1 && out.Len() == 0 && slices.Contains(mayEnd[f], 130)
 	if !early && !slices.Contains(mayEnd[f], code) {
@@ -255,60 +258,6 @@ func (g *rig) plant(f fault, args []string) bool {
 	kind := map[fault]string{stepFails: "fail", stepIsSlow: "slow"}[f]
 	put(g.t, g.dir, fmt.Sprintf("%s-%d", kind, may[g.rand.IntN(len(may))]))
 	return true
-}
-
-// moment waits for a random moment of a command's life: false when it has ended
-// before.
-func (g *rig) moment(before int, ended chan struct{}) bool {
-	marks, pause := 0, g.rand.IntN(600)
-	if g.rand.IntN(3) > 0 { // counted from what a step does
-		marks, pause = 1+g.rand.IntN(5), g.rand.IntN(150)
-	}
-	for len(g.read()) < before+marks {
-		select {
-		case <-ended:
-			return false
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
-	later := time.After(time.Duration(pause) * time.Millisecond)
-	select {
-	case <-ended:
-		return false
-	case <-later:
-		return true
-	}
-}
-
-// strike lets a fault befall a running command.
-func (g *rig) strike(f fault, cmd *exec.Cmd, ended chan struct{}) {
-	switch f {
-	case killed:
-		_ = cmd.Process.Kill()
-	case agentKilled:
-		for _, pid := range g.agents() {
-			_ = syscall.Kill(pid, syscall.SIGKILL)
-		}
-	case reset:
-		g.proxy.CutAfter(0)
-	case hole, holeHeals:
-		g.proxy.Blackhole(true)
-		if f == holeHeals {
-			select {
-			case <-ended:
-			case <-time.After(time.Duration(500+g.rand.IntN(3000)) * time.Millisecond):
-			}
-			g.proxy.Blackhole(false)
-		}
-	case ctrlC:
-		_ = cmd.Process.Signal(os.Interrupt)
-	case ctrlCTwice:
-		_ = cmd.Process.Signal(os.Interrupt)
-		time.Sleep(50 * time.Millisecond)
-		_ = cmd.Process.Signal(os.Interrupt)
-	case terminated:
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-	}
 }
 
 // settled waits until nothing of a command is going on any more: the agent has
@@ -349,7 +298,7 @@ func (g *rig) status() statusJSON {
 	return seen
 }
 
-// goOn is what the manual says is to be typed next.
+// goOn is what the manual says is to be typed next; nil: nothing more.
 func (g *rig) goOn(seen statusJSON) []string {
 	g.t.Helper()
 	if seen.State == "free" && seen.Next == 0 {
@@ -362,10 +311,13 @@ func (g *rig) goOn(seen statusJSON) []string {
 	}
 	// Whatever conc says of the step: who looks sees whether it was done.
 	if s := g.list[n-1]; s.counted && g.ended(n) || s.name == "open" {
-		if g.rand.IntN(2) == 0 {
+		last := n == len(g.list)
+		if last || g.rand.IntN(2) == 0 {
 			g.o.want(0, "mark", "web1", strconv.Itoa(n), "OK")
 		}
-		n++
+		if n++; last {
+			return nil
+		}
 	}
 	return []string{"step", "web1", "--from", strconv.Itoa(n)}
 }
