@@ -18,10 +18,7 @@ func (p *program) signals(ctx context.Context) (_ context.Context, _ *runner.Int
 	ctx, cancel := context.WithCancel(ctx)
 	interrupt := runner.NewInterrupt()
 	got := make(chan os.Signal, 4)
-	signal.Notify(got, os.Interrupt, syscall.SIGTERM)
-	if !signal.Ignored(syscall.SIGHUP) { // as by nohup
-		signal.Notify(got, syscall.SIGHUP)
-	}
+	signal.Notify(got, stopSignals()...)
 	// A reader of our output that went away must not end a deploy.
 	piped := make(chan os.Signal, 1)
 	signal.Notify(piped, syscall.SIGPIPE)
@@ -66,10 +63,20 @@ func (p *program) signals(ctx context.Context) (_ context.Context, _ *runner.Int
 	}
 }
 
+// stopSignals are those that mean the operator's wish to stop. Whoever started
+// the program with HUP ignored, by nohup, wants it to outlive the terminal.
+func stopSignals() []os.Signal {
+	all := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		all = append(all, syscall.SIGHUP)
+	}
+	return all
+}
+
 // interruptible ends the context at the first Ctrl-C, TERM or HUP, so that what
 // is under way is left in order; a second one ends the process.
 func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(ctx, stopSignals()...)
 	context.AfterFunc(ctx, stop)
 	return ctx, stop
 }
