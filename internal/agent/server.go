@@ -47,7 +47,7 @@ func (s *Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	signal.Notify(signals, syscall.SIGPIPE, syscall.SIGHUP)
 	defer signal.Stop(signals)
 
-	se := &session{Server: s, ctx: ctx, out: newQueue()}
+	se := &session{Server: s, ctx: ctx, out: newQueue(), leave: make(chan struct{})}
 	se.heard.Store(time.Now().UnixNano())
 	frames, readDone := make(chan inbound), make(chan struct{})
 	go func() {
@@ -138,6 +138,8 @@ type session struct {
 	stopped bool               // start no further step, in this conversation
 	cancel  context.CancelFunc // of the running stretch
 	hidden  []string           // what is masked in all that steps say
+	cancels int                // how often that of a running step was asked for
+	leave   chan struct{}      // jobs.Env.Leave of root's steps
 
 	doing procedures
 
@@ -301,6 +303,9 @@ func (se *session) handle(f frame) error {
 		se.stopped = true
 		if se.running && f.kind == kindCancel {
 			se.cancel()
+			if se.cancels++; se.performs && se.cancels == 2 {
+				close(se.leave) // whoever asks a second time does not wait
+			}
 		}
 		return nil
 	case kindRecord:

@@ -143,6 +143,9 @@ func (se *session) env(s jobs.Step, out io.Writer) jobs.Env {
 		Ask:    func(context.Context, string) error { return jobs.ErrNoAnswer },
 		Call:   se.carryOut,
 	}
+	if se.performs {
+		env.Leave = se.leave
+	}
 	if l := se.local; l != nil {
 		env.Host, env.Dir, env.SSH, env.Far = jobs.Local, l.Dir, l.SSH, &l.Far
 	}

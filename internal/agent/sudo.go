@@ -88,6 +88,9 @@ func (se *session) hide(texts ...string) {
 // was told to end it: what jobs.Perform takes for that at most, and the way.
 const performGrace = 20 * time.Second
 
+// leaveGrace is that, when the operator leaves at once.
+const leaveGrace = 2500 * time.Millisecond
+
 // perform runs a step that may be run, by the root agent when it is one with
 // sudo and this agent is not root.
 func (se *session) perform(ctx context.Context, s jobs.Step, env *jobs.Env) jobs.Result {
@@ -115,9 +118,20 @@ func (c *Client) performAsRoot(ctx context.Context, s jobs.Step, env *jobs.Env) 
 		case <-ctx.Done():
 		}
 		_ = c.Cancel() // where it is gone, RunSteps says so
+		limit := time.After(performGrace)
 		select {
 		case <-over:
-		case <-time.After(performGrace):
+			return
+		case <-env.Leave:
+			_ = c.Cancel() // at once, this time
+			limit = time.After(leaveGrace)
+		case <-limit:
+			giveUp()
+			return
+		}
+		select {
+		case <-over:
+		case <-limit:
 			giveUp()
 		}
 	}()

@@ -231,3 +231,35 @@ long = local timeout=1s sudo run sleep 64.37
 		t.Errorf("sudo was called %d times, want 1:\n%s", got, d.log())
 	}
 }
+
+// Ctrl-C twice ends what root runs, three times at once: TERM is not waited for.
+// Without a terminal nobody is asked, and the process group is not sudo's.
+func TestLocalSudoStepIsEnded(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, withPassword, "long = local sudo shell \"trap '%(term)s' TERM; touch started; while :; do sleep 0.0137; done\"\n")
+	started := filepath.Join(d.dir, "started")
+	for presses, term := range map[int]string{2: "exit 9", 3: "echo no"} {
+		_ = os.Remove(started)
+		cmd := d.command(true, "deploy web1 --local-sudo-password-file password --set 'term="+term+"'")
+		keys, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := &display{}
+		cmd.Stdout, cmd.Stderr = shown, shown
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the step runs", func() bool { return is(started) })
+		begun := time.Now()
+		for range presses {
+			_, _ = io.WriteString(keys, "\x03")
+			time.Sleep(300 * time.Millisecond)
+		}
+		_ = cmd.Wait()
+		if took := time.Since(begun); cmd.ProcessState.ExitCode() != 130 || took > 5*time.Second {
+			t.Errorf("Ctrl-C %d times: got exit code %d after %v\n%s", presses, cmd.ProcessState.ExitCode(), took, shown)
+		}
+		eventually(t, "root's child is gone", func() bool { return !running(t, "/bin/sh\x00-c\x00trap '"+term) })
+	}
+}
