@@ -137,6 +137,9 @@ func ReadJournal(path string) (records []jobs.Record, torn bool, err error) {
 func readJournal(path string) (records []jobs.Record, whole int64, torn bool, err error) {
 	// A FIFO is not waited for, and a link not followed: neither is a journal.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, 0, false, fmt.Errorf("%s: damaged: it is a link", path)
+	}
 	if err != nil {
 		return nil, 0, false, err
 	}

@@ -20,7 +20,7 @@ func TestJournalThatIsNoFile(t *testing.T) {
 	if len(found) != 1 {
 		t.Fatalf("got journals %v", found)
 	}
-	path := found[0]
+	path, run := found[0], o.shortID()
 	for what, make := range map[string]func() error{
 		"a FIFO":   func() error { return syscall.Mkfifo(path, 0o600) },
 		"a folder": func() error { return os.Mkdir(path, 0o700) },
@@ -39,12 +39,15 @@ func TestJournalThatIsNoFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, args := range [][]string{{"status", "web1"}, {"step", "web1", "--from", "a"}, {"mark", "web1", "a", "OK"}} {
-			if r := o.want(6, args...); r.took > 10*time.Second {
+			r := o.want(6, args...)
+			if r.took > 10*time.Second {
 				t.Errorf("%s, %v took %s", what, args, r.took)
 			}
+			r.mustSay(t, "damaged", "alice@desk7", "unlock web1 --id "+run)
 		}
 		if what != "too large" { // history reads as much as is allowed of a node, and finds damage there
 			o.want(0, "history", "web1").mustSay(t, "regular file")
 		}
 	}
+	o.want(0, "unlock", "web1", "--id", run, "-y")
 }

@@ -7,6 +7,7 @@ import (
 	"example.org/conc/bundle"
 	"example.org/conc/internal/agent"
 	"example.org/conc/internal/sshconn"
+	"example.org/conc/jobs"
 	"example.org/conc/runner"
 )
 
@@ -53,7 +54,7 @@ func (p *program) inquire(ctx context.Context, c *agent.Client, node string, see
 	run := seen.held.Owner.Run
 	there, torn, err := c.Journal(ctx, run)
 	if err != nil {
-		return err
+		return p.unreadable(node, seen.held.Owner, err)
 	}
 	if torn {
 		p.warn("the last line of the node's journal was cut short, and is left out")
@@ -61,4 +62,14 @@ func (p *program) inquire(ctx context.Context, c *agent.Client, node string, see
 	here, err := p.records(run, node)
 	seen.there, seen.state = len(there), runner.Fold(runner.Merge(there, here))
 	return err
+}
+
+// unreadable says whose records they are that cannot be read, and the way out.
+func (p *program) unreadable(node string, o *bundle.Owner, err error) error {
+	var told *jobs.Error
+	if !errors.As(err, &told) || told.Hint != "" {
+		return err
+	}
+	return jobs.Errorf("%w", err).WithHint("run %s of %s@%s holds %s; look there, do by hand what is left of it,\nand give it up: %s",
+		bundle.Short(o.Run), o.User, o.Host, node, p.toType("unlock", node, "--id", bundle.Short(o.Run)))
 }
