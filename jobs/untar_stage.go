@@ -111,10 +111,14 @@ type entered struct {
 	one         string // the first of them
 }
 
-// enter renames the tree to its place, but for top-level names that are there
+// enter syncs the tree, so that a power loss after the step leaves no file of it
+// empty, and renames it to its place, but for top-level names that are there
 // already and hold the same. When a rename fails those before it are taken back.
 func (s *stage) enter(ctx context.Context, env *Env, replace bool) (entered, error) {
 	if s.whole {
+		if err := syncTree(s.tree()); err != nil {
+			return entered{}, err
+		}
 		if err := os.Rename(s.tree(), s.dest); err != nil {
 			return entered{}, err
 		}
@@ -128,6 +132,9 @@ func (s *stage) enter(ctx context.Context, env *Env, replace bool) (entered, err
 	in := entered{names: len(entries)}
 	missing, err := s.check(ctx, env, entries, replace, &in)
 	if err != nil || len(missing) == 0 {
+		return in, err
+	}
+	if err := syncTree(s.tree()); err != nil {
 		return in, err
 	}
 	return in, s.move(missing)

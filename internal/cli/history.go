@@ -31,8 +31,9 @@ node: what the node itself has on record is read, and joined with what is here.
 With RUN, as short as the screens show it, or whole, show that run's steps, and
 with --step all output of one of them.
 
-Without NODE nothing is connected to. The output of a remote step is then what
-came here while it ran; all of it is on the node.`,
+Without NODE nothing is connected to, and what others did from elsewhere is not
+known: a step that was marked, a bundle that was given up. The output of a remote
+step is then what came here while it ran; all of it is on the node.`,
 		Example: `  conc history
   conc history web1
   conc history W9QZ3XJ4
@@ -214,7 +215,7 @@ func (p *program) pastRun(run, node string, there []jobs.Record) (pastRun, bool)
 	if err != nil {
 		p.warn(err.Error())
 	}
-	r := pastRun{run: run, node: node, ended: ended}
+	r := pastRun{run: run, node: node, ended: ended, asked: len(there) > 0}
 	if _, err := os.Stat(p.logPath(run)); err == nil {
 		r.log = p.logPath(run)
 	}

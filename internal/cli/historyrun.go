@@ -20,6 +20,7 @@ type pastRun struct {
 	setOuts   []jobs.Record // how it began, and each time it was gone on with
 	ended     jobs.Status   // as the log of this workstation has it; "": not at all
 	log       string        // of this workstation; "": none
+	asked     bool          // the node's own records are in it
 }
 
 // take folds the records. A plan that both sides have counts once.
@@ -113,6 +114,10 @@ func (p *program) showPast(all []pastRun) error {
 		if r.log != "" {
 			row("log", "%s", r.log)
 		}
+		if !r.asked {
+			row("record", "this workstation's; others may have marked steps, or gone on: %s",
+				quote(append(append([]string{p.name()}, p.flags.again()...), "history", r.node, bundle.Short(r.run))...))
+		}
 		b.WriteString("\n" + ui.Steps(r.state.Steps, now))
 	}
 	_, err := fmt.Fprint(p.streams.Out, b.String())
@@ -195,6 +200,7 @@ type pastRunJSON struct {
 	Began   []setOutJSON  `json:"began"` // the first, and each time it was gone on with
 	Marked  int           `json:"marked,omitempty"`
 	Log     string        `json:"log,omitempty"`
+	Source  string        `json:"source"`          // "node": its own records are in it; "workstation": only what is known here
 	Steps   []statusStepJ `json:"steps,omitempty"` // when the run is named
 }
 
@@ -210,6 +216,9 @@ func (p *program) pastJSON(all []pastRun, steps bool) error {
 		j := pastRunJSON{
 			V: 1, Type: "past_run", Run: bundle.Short(r.run), ID: r.run, Node: r.node, List: r.state.First.List, Release: r.state.First.Release,
 			Status: r.status(), Done: r.done(), Of: len(r.state.Steps), MS: r.took().Milliseconds(), Marked: r.marked(), Log: r.log,
+		}
+		if j.Source = "workstation"; r.asked {
+			j.Source = "node"
 		}
 		for _, s := range r.setOuts {
 			j.Began = append(j.Began, setOutJSON{TS: s.Time.UTC(), By: s.Plan.By, From: max(1, s.Plan.From)})

@@ -18,6 +18,10 @@ type look struct {
 	there int               // records in the node's journal
 	state runner.State      // of its run; without a plan when there is no journal
 
+	// What is not as it was delivered, in the bundle of a held node whose agent is
+	// not at work; only where it was asked for.
+	changed []string
+
 	// Of a node that is free, when a run of this workstation has something left
 	// to do after it closed its bundle; nil: none has.
 	rest     *bundle.Owner
@@ -27,14 +31,23 @@ type look struct {
 func (l *look) close() { _ = l.conn.Close() }
 
 // look asks a node who holds it, and how far that run is. The connection stays
-// up for what comes after; the agent that answered has ended.
-func (p *program) look(ctx context.Context, t task) (*look, error) {
+// up for what comes after; the agent that answered has ended. It is asked for
+// what was changed by hand where hand is true.
+func (p *program) look(ctx context.Context, t task, hand bool) (*look, error) {
 	l, err := p.connect(ctx, t.target, t.node, agent.Options{})
 	if err != nil {
 		return nil, err
 	}
 	seen := &look{conn: l.conn}
+	var refused *jobs.Error
 	err = p.inquire(ctx, l.Client, t.node.Name(), seen)
+	if h := seen.held; err == nil && hand && h != nil && h.Owner != nil && !h.Alive {
+		if seen.changed, err = l.ChangedIn(ctx, h.Owner.Run); errors.As(err, &refused) {
+			// Not to know it is no reason not to tell the rest.
+			p.warn(t.node.Name() + ": changes to the delivered files: " + err.Error())
+			err = nil
+		}
+	}
 	if err = errors.Join(err, l.Client.Close()); err != nil {
 		return nil, errors.Join(err, l.conn.Close())
 	}

@@ -19,8 +19,10 @@ func (p *program) statusCmd() *cobra.Command {
 		Short: "Show who holds a node, and how far that run is",
 		Long: `Show who holds a node: the run, its operator, whether its agent is at work now,
 and each of its steps. A step that began, and whose end is not on record, is in
-doubt: look at the node, then run it again, or go on after it. Several nodes are
-shown as a table; without NODE it is all of deploy.ini. Nothing is changed.
+doubt: look at the node, then run it again, or go on after it. Delivered files in
+the bundle that are not as they were delivered are named, while nobody is at work
+there. Several nodes are shown as a table; without NODE it is all of deploy.ini.
+Nothing is changed.
 
 The exit code is 0 when every node could be asked.`,
 		Example: `  conc status web1
@@ -90,7 +92,7 @@ func (p *program) lookAt(ctx context.Context, f *config.File, name string) (*loo
 		return nil, task{}, err
 	}
 	t := task{node: node, target: target}
-	seen, err := p.look(ctx, t)
+	seen, err := p.look(ctx, t, true)
 	if err == nil {
 		seen.close()
 	}
@@ -131,7 +133,7 @@ func stateWord(seen *look) string {
 func (p *program) showState(t task, seen *look) error {
 	_, err := fmt.Fprint(p.streams.Out, ui.State(ui.Found{
 		Node: t.node.Name(), Target: t.target.String(), Held: seen.held, State: seen.state,
-		Next: p.proposals(t, seen), Now: p.env.Now(), Color: p.color(p.streams.Out),
+		Changed: seen.changed, Next: p.proposals(t, seen), Now: p.env.Now(), Color: p.color(p.streams.Out),
 	}))
 	return err
 }
@@ -171,17 +173,19 @@ func (p *program) proposals(t task, seen *look) [][2]string {
 
 // statusJSON is a node's status for programs.
 type statusJSON struct {
-	V      int           `json:"v"`
-	Type   string        `json:"type"`
-	Node   string        `json:"node"`
-	State  string        `json:"state"` // free, held, open, at work, in doubt, unknown, or a step's status
-	Run    string        `json:"run,omitempty"`
-	Holder string        `json:"holder,omitempty"`
-	Since  *time.Time    `json:"since,omitempty"`
-	Note   string        `json:"note,omitempty"`
-	Error  string        `json:"error,omitempty"`
-	Next   int           `json:"next,omitempty"` // the step that a resume would begin with
-	Steps  []statusStepJ `json:"steps,omitempty"`
+	V      int        `json:"v"`
+	Type   string     `json:"type"`
+	Node   string     `json:"node"`
+	State  string     `json:"state"` // free, held, open, at work, in doubt, unknown, or a step's status
+	Run    string     `json:"run,omitempty"`
+	Holder string     `json:"holder,omitempty"`
+	Since  *time.Time `json:"since,omitempty"`
+	Note   string     `json:"note,omitempty"`
+	Error  string     `json:"error,omitempty"`
+	Next   int        `json:"next,omitempty"` // the step that a resume would begin with
+	// What is not as it was delivered, in a bundle that nobody is at work in: "app.conf (changed)".
+	Changed []string      `json:"changed,omitempty"`
+	Steps   []statusStepJ `json:"steps,omitempty"`
 }
 
 type statusStepJ struct {
@@ -212,6 +216,6 @@ func (p *program) statusRecord(name string, seen *look, err error) statusJSON {
 	o := seen.held.Owner
 	r.State, r.Run, r.Holder, r.Since, r.Note = stateWord(seen), bundle.Short(o.Run), o.User+"@"+o.Host, &o.Since, o.Message
 	r.Next = seen.state.Next()
-	r.Steps = stepRecords(seen.state.Steps)
+	r.Steps, r.Changed = stepRecords(seen.state.Steps), seen.changed
 	return r
 }

@@ -92,7 +92,7 @@ func (p *program) step(ctx context.Context, name string, o stepOptions) error {
 	if err := p.canAsk(o.each && o.from != ""); err != nil {
 		return err
 	}
-	seen, err := p.look(ctx, t)
+	seen, err := p.look(ctx, t, o.from == "")
 	if err != nil {
 		return err
 	}

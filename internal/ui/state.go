@@ -13,14 +13,18 @@ import (
 
 // Found is what was found out of a node, to be shown.
 type Found struct {
-	Node   string
-	Target string            // user@host:port
-	Held   *bundle.HeldError // nil: it is free
-	State  runner.State
-	Next   [][2]string // what to type: a label, a command
-	Now    time.Time
-	Color  bool
+	Node    string
+	Target  string            // user@host:port
+	Held    *bundle.HeldError // nil: it is free
+	State   runner.State
+	Changed []string    // in the bundle: what is not as it was delivered
+	Next    [][2]string // what to type: a label, a command
+	Now     time.Time
+	Color   bool
 }
+
+// maxFilesShown is how many files that were changed by hand are shown.
+const maxFilesShown = 10
 
 // State writes who holds a node, how far that run is, and what to type.
 func State(f Found) string {
@@ -51,6 +55,15 @@ func State(f Found) string {
 		if h.Owner.Message != "" {
 			row("note", `"`+h.Owner.Message+`"`)
 		}
+	}
+	label := "by hand"
+	for i, file := range f.Changed {
+		if i == maxFilesShown {
+			row("", fmt.Sprintf("and %d more: %s", len(f.Changed)-i, "--json has them"))
+			break
+		}
+		row(label, file)
+		label = ""
 	}
 	if steps := f.State.Steps; len(steps) > 0 {
 		b.WriteString("\n")
