@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // ErrLost says that the bundle is no longer there, or is another run's.
@@ -25,7 +27,8 @@ const (
 )
 
 // staleAfter is the age at which a directory that was prepared and never
-// renamed is left over from a killed run. Preparing takes milliseconds.
+// renamed is left over from a killed run, where nothing can be held. Preparing
+// takes milliseconds.
 const staleAfter = 24 * time.Hour
 
 // Open takes the lock: it makes the directory dir whole, its owner record
@@ -48,7 +51,8 @@ func Open(dir string, o Owner) error {
 	}
 	sweep(parent)
 	_, _ = sweepClosed(dir, o.Run)
-	prepared, err := prepare(parent, o)
+	prepared, hold, err := prepare(parent, o)
+	defer hold.Close() //nolint:errcheck // it is nil, or was only read
 	if prepared != "" {
 		// After the rename there is nothing of this name any more.
 		defer os.RemoveAll(prepared)
@@ -85,21 +89,21 @@ func takeBack(dir, run string, why error) error {
 }
 
 // prepare makes a directory with the record in it, on disk, under a hidden name.
-func prepare(parent string, o Owner) (string, error) {
+func prepare(parent string, o Owner) (string, *os.File, error) {
 	data, err := json.Marshal(o)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	if len(data) > maxOwner {
-		return "", fmt.Errorf("the owner record is larger than %d bytes", maxOwner)
+		return "", nil, fmt.Errorf("the owner record is larger than %d bytes", maxOwner)
 	}
-	dir, err := os.MkdirTemp(parent, openPrefix) // 0700
+	dir, hold, err := prepareHeld(parent)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	f, err := os.OpenFile(filepath.Join(dir, OwnerFile), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return dir, err
+		return dir, hold, err
 	}
 	_, err = f.Write(append(data, '\n'))
 	if err == nil {
@@ -111,7 +115,42 @@ func prepare(parent string, o Owner) (string, error) {
 	if err == nil {
 		err = syncDir(dir)
 	}
-	return dir, err
+	return dir, hold, err
+}
+
+// prepareHeld makes a directory for a bundle, and holds it, so that nobody
+// sweeps it. The hold is nil where nothing can be held.
+func prepareHeld(parent string) (dir string, hold *os.File, err error) {
+	for range 5 {
+		if dir, err = os.MkdirTemp(parent, openPrefix); err != nil { // 0700
+			return "", nil, err
+		}
+		switch hold, err = claim(dir); {
+		case err == nil:
+			return dir, hold, nil
+		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.EWOULDBLOCK):
+			return dir, nil, nil
+		}
+		// Somebody sweeps it, who looked before it was held.
+	}
+	return "", nil, err
+}
+
+// claim holds a directory for as long as the file is open and the process lives.
+// It is EWOULDBLOCK when somebody else does.
+func claim(dir string) (*os.File, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil {
+		_, err = os.Lstat(dir) // it may have been swept before it was held
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 func openByMkdir(prepared, dir string) error {
@@ -144,9 +183,13 @@ func sweep(parent string) {
 		if !e.IsDir() || !strings.HasPrefix(e.Name(), openPrefix) {
 			continue
 		}
-		if fi, err := e.Info(); err == nil && time.Since(fi.ModTime()) > staleAfter {
-			_ = os.RemoveAll(filepath.Join(parent, e.Name()))
+		path := filepath.Join(parent, e.Name())
+		hold, err := claim(path)
+		fi, e := e.Info()
+		if err == nil || e == nil && time.Since(fi.ModTime()) > staleAfter {
+			_ = os.RemoveAll(path)
 		}
+		_ = hold.Close() // nil, or was only read
 	}
 }
 

@@ -131,7 +131,7 @@ func TestOpenHeld(t *testing.T) {
 func TestOpenByMkdir(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "b")
 	for i, want := range []error{nil, fs.ErrExist} {
-		p, err := prepare(filepath.Dir(dir), owner(runA))
+		p, _, err := prepare(filepath.Dir(dir), owner(runA))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -220,12 +220,19 @@ func TestOpenCannot(t *testing.T) {
 func TestSweep(t *testing.T) {
 	parent := t.TempDir()
 	old := time.Now().Add(-2 * staleAfter)
-	for name, when := range map[string]time.Time{openPrefix + "old": old, openPrefix + "new": time.Now(), "other": old} {
+	for name, when := range map[string]time.Time{
+		openPrefix + "old": old, openPrefix + "killed": time.Now(), openPrefix + "new": time.Now(), "other": old,
+	} {
 		p := filepath.Join(parent, name)
 		if err := errors.Join(os.Mkdir(p, 0o700), os.Chtimes(p, when, when)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	hold, err := claim(filepath.Join(parent, openPrefix+"new")) // whoever prepares it lives
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Close()
 	if err := Open(filepath.Join(parent, "b"), owner(runA)); err != nil {
 		t.Fatal(err)
 	}
