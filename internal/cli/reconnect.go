@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"time"
 
 	"example.org/conc/internal/sshconn"
 	"example.org/conc/jobs"
@@ -28,6 +29,18 @@ func (w *wave) reconnect(reach func(ctx context.Context, again bool) (*link, err
 		}
 		return &rejoined{l, base, rest}, nil
 	}
+}
+
+// sameBoot says when a node was rebooted since it was reached before: nothing that
+// a step had left running there is there any more.
+func (w *wave) sameBoot(t task, before *string, now string) {
+	if *before != "" && now != "" && now != *before {
+		w.emit(runner.Event{
+			Type: runner.Note, Time: time.Now(), Run: w.id, Node: t.node.Name(),
+			Text: t.node.Name() + " was rebooted meanwhile",
+		})
+	}
+	*before = now
 }
 
 // rejoined is a link of a run whose line was gone.

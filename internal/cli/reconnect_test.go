@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"example.org/conc/config"
 	"example.org/conc/internal/testnode"
+	"example.org/conc/runner"
 )
 
 // lineStaysDown is for tests of the loss itself: conc does not try again.
@@ -259,4 +262,19 @@ func TestLineIsBackInAResume(t *testing.T) {
 	p.CutAfter(0)
 	allOK(t, <-done)
 	o.wantTimes(mark, map[string]int{"a": 1, "b": 1, "c": 2, "d": 1})
+}
+
+// A node that was started anew is told of, once.
+func TestRebootIsTold(t *testing.T) {
+	var told []string
+	show := func(e runner.Event) { told = append(told, e.Text) }
+	w := &wave{program: &program{}, show: show, keep: func(runner.Event) {}}
+	at := task{node: config.NewNode("web1", nil)}
+	boot := ""
+	for _, id := range []string{"a", "a", "b", "b"} {
+		w.sameBoot(at, &boot, id)
+	}
+	if want := []string{"web1 was rebooted meanwhile"}; !slices.Equal(told, want) {
+		t.Errorf("got %q, want %q", told, want)
+	}
 }

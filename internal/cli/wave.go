@@ -192,6 +192,7 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 		}
 	}()
 	r.Hidden = w.sudo.passwords
+	boot := ""
 	reach := func(ctx context.Context, again bool) (*link, error) {
 		if err := w.secrets.need(ctx, t.plan, r.From, r.To); err != nil {
 			return nil, err
@@ -226,6 +227,7 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 		if err != nil {
 			return nil, errors.Join(err, l.Close())
 		}
+		w.sameBoot(t, &boot, l.Hello().BootID)
 		return l, nil
 	}
 	r.Connect = func(ctx context.Context) (runner.Remote, error) { return reach(ctx, false) }
