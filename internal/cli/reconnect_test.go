@@ -264,6 +264,78 @@ func TestLineIsBackInAResume(t *testing.T) {
 	o.wantTimes(mark, map[string]int{"a": 1, "b": 1, "c": 2, "d": 1})
 }
 
+// What may have happened to the node until the line is back.
+func TestWhatIsFoundWhenTheLineIsBack(t *testing.T) {
+	t.Run("the agent's file is gone", func(t *testing.T) {
+		mark := t.TempDir()
+		o, p, done := beyond(t, mark, counted(mark, "c", "touch "+mark+"/started; sleep 0.3"), map[string]string{"timeout.reconnect": "20s"}, "--json")
+		p.Refuse(true)
+		if err := os.RemoveAll(filepath.Join(o.node.Home, ".conc", "bin")); err != nil {
+			t.Fatal(err)
+		}
+		p.Refuse(false)
+		allOK(t, <-done)
+		o.wantTimes(mark, onceEach)
+	})
+	t.Run("the run was given up", func(t *testing.T) {
+		mark := t.TempDir()
+		o, p, done := beyond(t, mark, counted(mark, "c", "touch "+mark+"/started; sleep 0.3"), map[string]string{"timeout.reconnect": "20s"}, "--json")
+		p.Refuse(true)
+		bob := *o // at another workstation
+		bob.env.User, bob.env.StateDir, bob.dir = "bob", t.TempDir(), t.TempDir()
+		bob.write("deploy.ini", bob.ini("a = remote run true\n", nil))
+		eventually(t, "the agent has ended", func() bool {
+			return strings.Contains(bob.want(0, "status", "web1").out, "not running")
+		})
+		bob.want(0, "unlock", "web1", "--yes", "--id", o.shortID())
+		p.Refuse(false)
+		if r := <-done; r.code != 6 || !strings.Contains(r.out, "given up meanwhile") || stepOf(t, r, 6) != nil {
+			t.Errorf("got exit code %d\n%s", r.code, r)
+		}
+		o.wantTimes(mark, map[string]int{"c": 1, "d": 0})
+	})
+	t.Run("another host key", func(t *testing.T) {
+		mark := t.TempDir()
+		n, other := inProcess(t, testnode.Options{}), inProcess(t, testnode.Options{})
+		p, err := testnode.NewProxy(n.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer p.Close()
+		attrs, err := n.Through(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list := counted(mark, "c", "touch "+mark+"/started; sleep 0.3")
+		o := newOperator(t, n, list)
+		o.write("deploy.ini", o.ini(list, attrs))
+		done := make(chan ran, 1)
+		go func() { done <- o.run("deploy", "web1", "--json") }()
+		eventually(t, "the step runs", func() bool { return is(mark, "started") })
+		p.Refuse(true)
+		start := time.Now()
+		known := filepath.Join(o.home, ".ssh", "known_hosts")
+		ours, err := os.ReadFile(known)
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs, err := os.ReadFile(filepath.Join(other.SSHDir, "known_hosts"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := func(line []byte) string { return strings.Fields(string(line))[2] }
+		if err := os.WriteFile(known, []byte(strings.ReplaceAll(string(ours), key(ours), key(theirs))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p.Refuse(false)
+		r := <-done
+		if r.code != 6 || !strings.Contains(r.out, "HOST KEY HAS CHANGED") || stepOf(t, r, 6) != nil || time.Since(start) > 10*time.Second {
+			t.Errorf("got exit code %d after %v, want 6, soon\n%s", r.code, time.Since(start), r)
+		}
+		o.wantTimes(mark, map[string]int{"c": 1, "d": 0})
+	})
+}
+
 // A node that was started anew is told of, once.
 func TestRebootIsTold(t *testing.T) {
 	var told []string
