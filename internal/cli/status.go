@@ -131,9 +131,13 @@ func stateWord(seen *look) string {
 
 // showState shows one node's run, and what to type.
 func (p *program) showState(t task, seen *look) error {
+	width := 0
+	if ui.Terminal(p.streams.Out) {
+		width = ui.Width(p.streams.Out)
+	}
 	_, err := fmt.Fprint(p.streams.Out, ui.State(ui.Found{
 		Node: t.node.Name(), Target: t.target.String(), Held: seen.held, State: seen.state,
-		Changed: seen.changed, Next: p.proposals(t, seen), Now: p.env.Now(), Color: p.color(p.streams.Out),
+		Changed: seen.changed, Next: p.proposals(t, seen), Now: p.env.Now(), Color: p.color(p.streams.Out), Width: width,
 	}))
 	return err
 }

@@ -21,6 +21,7 @@ type Found struct {
 	Next    [][2]string // what to type: a label, a command
 	Now     time.Time
 	Color   bool
+	Width   int // of the terminal, to which the table is cut; 0: not at all
 }
 
 // maxFilesShown is how many files that were changed by hand are shown.
@@ -67,7 +68,12 @@ func State(f Found) string {
 	}
 	if steps := f.State.Steps; len(steps) > 0 {
 		b.WriteString("\n")
-		b.WriteString(t.stateTable(steps, h != nil && h.Alive, f.Now))
+		for row := range strings.Lines(t.stateTable(steps, h != nil && h.Alive, f.Now)) {
+			if row = strings.TrimRight(row, "\n"); f.Width > 0 {
+				row = fit(row, f.Width)
+			}
+			line("%s", row)
+		}
 	} else if h != nil && h.Owner != nil {
 		row("steps", "not known: there is no journal of this run")
 	}
