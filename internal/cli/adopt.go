@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"example.org/conc/bundle"
+	"example.org/conc/internal/agent"
 	"example.org/conc/jobs"
 	"example.org/conc/runner"
 )
@@ -57,6 +58,15 @@ func (w *wave) opened(t task, here string) ([]jobs.Host, error) {
 	err := bundle.Check(here, owner.Run)
 	if errors.Is(err, bundle.ErrLost) {
 		err = bundle.Open(here, owner)
+	}
+	var held *bundle.HeldError
+	if errors.As(err, &held) { // not of the node, which the screen of a HeldError is about
+		id := agent.UnknownRun
+		if held.Owner != nil {
+			id = bundle.Short(held.Owner.Run)
+		}
+		return nil, jobs.Blockedf("the bundle on this workstation is that of another run, %s: %s", id, here).
+			WithHint("if nobody needs that one any more: %s", w.toType("unlock", t.node.Name(), "--id", id))
 	}
 	return append(hosts, jobs.Local), err
 }

@@ -36,3 +36,18 @@ func TestRefusalsNameTheFile(t *testing.T) {
 	r := o.want(3, "step", "web1", "--from", "2")
 	r.mustSay(t, "conc -c "+o.dir)
 }
+
+// A bundle that an older run has left on this workstation is in the way of going
+// on with a colleague's: the screen says that it is this one, and what to type.
+func TestStepFindsALeftOverBundleHere(t *testing.T) {
+	o := newOperator(t, inProcess(t, testnode.Options{}), "open = remote open_bundle\nstage = local open_bundle\na = remote run false\nb = remote run true\n")
+	o.want(1, "deploy", "web1")
+	old := o.shortID()
+	other := *o
+	other.env.StateDir = t.TempDir()
+	other.want(0, "unlock", "web1", "--id", old, "-y")
+	other.want(1, "deploy", "web1")
+	o.want(3, "step", "web1", "--from", "b").mustSay(t, "the bundle on this workstation is that of another run, "+old, "unlock web1 --id "+old)
+	o.want(0, "unlock", "web1", "--id", old, "-y")
+	o.want(0, "step", "web1", "--from", "b")
+}
