@@ -35,6 +35,11 @@ func Stock() Catalogue {
 		dirEntry(),
 		symlinkEntry(),
 		commandEntry(),
+		portEntry(),
+		httpEntry(),
+		certEntry(),
+		dnsEntry(),
+		clockEntry(),
 	}
 }
 

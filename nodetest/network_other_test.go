@@ -1,0 +1,9 @@
+//go:build !linux
+
+package nodetest
+
+import "testing"
+
+func fullQueue(*testing.T) string { return "" }
+
+func littleEndian() bool { return false }
