@@ -29,9 +29,13 @@ type checkParams struct {
 	Options Options `json:"options"`
 }
 
-// Procedures are what an agent must know in order to make checks.
+// Procedures are what an agent must know in order to make checks, and to run Go
+// tests.
 func (c Catalogue) Procedures() jobs.Procedures {
 	return jobs.Procedures{
+		procRoom: roomProcedure,
+		procGo:   goProcedure,
+		procSudo: sudoProcedure,
 		procSuite: func(ctx context.Context, env *jobs.Env, params json.RawMessage) (any, error) {
 			var p suiteParams
 			if err := json.Unmarshal(params, &p); err != nil {

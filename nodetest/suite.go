@@ -14,7 +14,7 @@ import (
 
 // Levels are what a test may be for, as the Change on Command article lists
 // them. A check that names none is functional.
-var Levels = []string{"functional", "migration", "load", "monitoring"}
+var Levels = []string{Functional, Migration, Load, Monitoring}
 
 // Spec is one line of a suite, in a form that can travel.
 type Spec struct {
@@ -76,7 +76,7 @@ func (c Catalogue) Plan(f *config.File, node *config.Node, name string) (Suite, 
 //
 //	NAME = [MODIFIER...] CHECK [ARGUMENT...]
 func (c Catalogue) readLine(node *config.Node, line config.Line) (Spec, config.Problems) {
-	s := Spec{Name: line.Name, Level: Levels[0], Timeout: checkLimit}
+	s := Spec{Name: line.Name, Level: Functional, Timeout: checkLimit}
 	var problems config.Problems
 	complain := func(hint, format string, args ...any) {
 		reason := fmt.Sprintf("check %q: ", line.Name) + quiet(fmt.Sprintf(format, args...))

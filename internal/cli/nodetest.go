@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -28,22 +29,29 @@ type nodetestOptions struct {
 	forks  int
 	retry  string
 	sudoOptions
+	goTestOptions
 }
 
 func (p *program) nodetestCmd() *cobra.Command {
 	var o nodetestOptions
 	cmd := &cobra.Command{
-		Use:   "nodetest NODE...",
+		Use:   "nodetest NODE... [./PACKAGE...]",
 		Short: "Check whether a node is as it should be",
 		Long: `Make the checks of each node's suite, a section [nodetest:NAME] of deploy.ini,
 and say what was wanted and what was found. The checks are made by conc itself on
 the node, which needs nothing installed for them; they change nothing, and no lock
 is taken.
 
+An argument that begins with ./, ../ or / is a folder with a Go package, or with
+/... those below it too: its tests are built for the node's platform, brought to
+a temporary directory there, run, and removed again. They are run alone; with
+--suite, after that suite's checks. --only and --level choose among them as well.
+
 The exit code is 0 when every check is OK or SKIPPED, 1 when one FAILED.`,
 		Example: `  conc nodetest web1
   conc nodetest @web --forks 20
-  conc nodetest web1 --only 'service*' --retry-timeout 30s`,
+  conc nodetest web1 --only 'service*' --retry-timeout 30s
+  conc nodetest web1 ./smoke --sudo --level functional`,
 		Args:              atLeast(1),
 		ValidArgsFunction: p.completeNodes,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -57,6 +65,7 @@ The exit code is 0 when every check is OK or SKIPPED, 1 when one FAILED.`,
 	f.StringArrayVar(&o.levels, "level", nil, "only the checks of `LEVEL`: functional, migration, load, monitoring")
 	f.IntVarP(&o.forks, "forks", "f", 1, "take `N` nodes at a time")
 	f.StringVar(&o.retry, "retry-timeout", "", "try a check that is not OK again, for this `DURATION`")
+	o.goTestOptions.flags(f)
 	o.sudoOptions.flags(f)
 	return cmd
 }
@@ -67,7 +76,8 @@ func (p *program) checks() nodetest.Catalogue { return nodetest.Stock() }
 // examinee is one node's share of nodetest.
 type examinee struct {
 	task
-	suite nodetest.Suite
+	suite   nodetest.Suite
+	secrets []string // that the checks and the tests stand on, by name
 }
 
 func (p *program) nodetest(ctx context.Context, patterns []string, o nodetestOptions) error {
@@ -81,11 +91,16 @@ func (p *program) nodetest(ctx context.Context, patterns []string, o nodetestOpt
 			return usagef("--retry-timeout %s: %w", o.retry, err)
 		}
 	}
-	all, err := p.examinees(patterns, o)
+	patterns, tests, err := p.goTests(patterns, o)
 	if err != nil {
 		return err
 	}
-	wanted := false
+	defer tests.close()
+	all, err := p.examinees(patterns, o, tests)
+	if err != nil {
+		return err
+	}
+	wanted := tests.wantsSudo()
 	for _, e := range all {
 		wanted = wanted || e.suite.NeedsSudo()
 	}
@@ -95,7 +110,7 @@ func (p *program) nodetest(ctx context.Context, patterns []string, o nodetestOpt
 	}
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	x := &examination{program: p, sudo: sudo, run: ulid.Make().String(), options: nodetest.Options{Retry: retry}}
+	x := &examination{program: p, sudo: sudo, run: ulid.Make().String(), options: nodetest.Options{Retry: retry}, tests: tests}
 	reports := x.all(ctx, all, o.forks)
 	codes := make([]int, len(reports))
 	for i, r := range reports {
@@ -120,7 +135,7 @@ func reportCode(ctx context.Context, r nodetest.Report) int {
 
 // examinees plans every node that the patterns name. All that is wrong with any
 // of them is told at once, as config.Problems.
-func (p *program) examinees(patterns []string, o nodetestOptions) ([]examinee, error) {
+func (p *program) examinees(patterns []string, o nodetestOptions, tests *goTests) ([]examinee, error) {
 	f, err := p.load()
 	if err != nil {
 		return nil, err
@@ -138,10 +153,12 @@ func (p *program) examinees(patterns []string, o nodetestOptions) ([]examinee, e
 			problems = appendNew(problems, asProblems(f, err))
 			continue
 		}
-		suite, err := p.checks().Plan(f, node, o.suite)
-		if err != nil {
-			problems = appendNew(problems, asProblems(f, err))
-			continue
+		var suite nodetest.Suite
+		if tests == nil || o.suite != "" {
+			if suite, err = p.checks().Plan(f, node, o.suite); err != nil {
+				problems = appendNew(problems, asProblems(f, err))
+				continue
+			}
 		}
 		if suite, err = suite.Only(o.only, o.levels); err != nil {
 			return nil, usagef("--only: %w", err)
@@ -151,12 +168,16 @@ func (p *program) examinees(patterns []string, o nodetestOptions) ([]examinee, e
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, examinee{task{node: node, target: t}, suite})
+		secrets, err := tests.secretNames(node)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, examinee{task{node: node, target: t}, suite, append(suite.Secrets(), secrets...)})
 	}
 	switch {
 	case len(problems) > 0:
 		return nil, problems
-	case left == 0:
+	case left == 0 && tests == nil:
 		return nil, usagef("no check is left by --only and --level")
 	}
 	return all, nil
@@ -168,6 +189,7 @@ type examination struct {
 	sudo    *sudoers
 	run     string
 	options nodetest.Options
+	tests   *goTests   // nil: none
 	mu      sync.Mutex // held while a node's results are written
 }
 
@@ -193,7 +215,7 @@ func (x *examination) one(ctx context.Context, e examinee, live bool) nodetest.R
 	r := nodetest.Report{Node: e.node.Name(), Target: e.target.String(), Suite: e.suite.Name, Begun: x.env.Now()}
 	text := &ui.Tests{Out: x.streams.Out, Color: x.color(x.streams.Out), Quiet: x.flags.quiet, Verbose: x.flags.verbose}
 	if live {
-		text.Begin(r.Node, r.Target, len(e.suite.Checks))
+		text.Begin(r.Node, r.Target, x.content(e))
 	}
 	r.Err = x.ask(ctx, e, func(res nodetest.Result) {
 		r.Results = append(r.Results, res)
@@ -205,7 +227,7 @@ func (x *examination) one(ctx context.Context, e examinee, live bool) nodetest.R
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if !live {
-		text.Begin(r.Node, r.Target, len(e.suite.Checks))
+		text.Begin(r.Node, r.Target, x.content(e))
 		for _, res := range r.Results {
 			text.Result(res)
 		}
@@ -219,17 +241,37 @@ func (x *examination) ask(ctx context.Context, e examinee, report func(nodetest.
 	lookup := func(name string) (string, error) { return x.sudo.secrets.lookup(ctx, name) }
 	l, err := x.connect(ctx, e.target, e.node, agent.Options{
 		Owner:  bundle.Owner{V: 1, Run: x.run, User: x.env.User, Host: x.env.Hostname, Node: e.node.Name()},
-		Secret: lookup, Secrets: e.suite.Secrets(), Log: zerolog.New(io.Discard),
+		Secret: lookup, Secrets: e.secrets, Log: zerolog.New(io.Discard),
 	})
 	if err != nil {
 		return err
 	}
-	err = x.sudo.elevate(ctx, l.Client, e.task, e.suite.NeedsSudo())
+	n := len(e.suite.Checks) // numbers go on after them
+	err = x.sudo.elevate(ctx, l.Client, e.task, e.suite.NeedsSudo() || x.tests.wantsSudo())
 	if err == nil {
 		err = e.suite.RunOn(ctx, l.Client, x.options, report)
+	}
+	if err == nil && x.tests != nil {
+		err = x.tests.on(ctx, l.Client, func(r nodetest.Result) {
+			n++
+			r.N = n
+			report(r)
+		})
 	}
 	if gone := l.Err(); gone != nil && err != nil {
 		err = fmt.Errorf("%s: %w", e.node.Name(), gone)
 	}
 	return errors.Join(err, l.Close())
+}
+
+// content says what a node is examined by.
+func (x *examination) content(e examinee) string {
+	checks := ui.Count(len(e.suite.Checks), "check")
+	switch {
+	case x.tests == nil:
+		return checks
+	case len(e.suite.Checks) == 0:
+		return "Go tests of " + strings.Join(x.tests.dirs, " ")
+	}
+	return checks + ", and Go tests of " + strings.Join(x.tests.dirs, " ")
 }

@@ -23,10 +23,10 @@ const (
 	wantIndent = "          "
 )
 
-// Begin writes which node it is about.
-func (t *Tests) Begin(node, target string, checks int) {
+// Begin writes which node it is about, and what it is examined by: "3 checks".
+func (t *Tests) Begin(node, target, content string) {
 	if !t.Quiet {
-		fmt.Fprintf(t.Out, "%s = %s   %s\n\n", Line(node), Line(target), Count(checks, "check"))
+		fmt.Fprintf(t.Out, "%s = %s   %s\n\n", Line(node), Line(target), Line(content))
 	}
 }
 
@@ -49,6 +49,11 @@ func (t *Tests) Result(r nodetest.Result) {
 	for i := range r.Want {
 		line("want", r.Want[i])
 		line("got", r.Got[i])
+	}
+	if r.Bad() || t.Verbose {
+		for _, l := range r.Output {
+			fmt.Fprintf(&b, "%s%s\n", wantIndent, Line(l))
+		}
 	}
 	if r.Text != "" {
 		line("", r.Text)
