@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -43,7 +42,9 @@ func sudoNodeWith(t *testing.T, rules, list string, with sshdtest.Options) (o *o
 			t.Skip(err)
 		}
 	}
-	hash, err := exec.Command("openssl", "passwd", "-6", "-salt", "conc", sudoPassword).Output()
+	openssl := exec.Command("openssl", "passwd", "-6", "-salt", "conc", "-stdin") // its arguments are looked through
+	openssl.Stdin = strings.NewReader(sudoPassword + "\n")
+	hash, err := openssl.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,21 +258,16 @@ func scanProcesses(see func(path, content string), names ...string) {
 	}
 }
 
-// The password is nowhere: in no command line, environment, or file of either
-// side, while it is used and after.
-func TestSudoPasswordIsNowhere(t *testing.T) {
-	o, n, _ := sudoNode(t, withPassword, "open = remote open_bundle\nwait = remote sudo run sleep 0.5\nbad = remote sudo run false\n")
-	password := filepath.Join(t.TempDir(), "password") // outside what is searched
-	if err := os.Rename(o.passwordFile(), password); err != nil {
-		t.Fatal(err)
-	}
+// watchProcesses looks for the password in all command lines and environments,
+// until the returned function is called, which tells where it was.
+func watchProcesses() func() []string {
 	done := make(chan struct{})
 	var found []string
 	var watch sync.WaitGroup
 	watch.Go(func() {
 		for {
 			scanProcesses(func(path, content string) {
-				if strings.Contains(content, "cánary") {
+				if strings.Contains(content, canary) {
 					found = append(found, path)
 				}
 			}, "cmdline", "environ")
@@ -282,34 +278,34 @@ func TestSudoPasswordIsNowhere(t *testing.T) {
 			}
 		}
 	})
+	return func() []string {
+		close(done)
+		watch.Wait()
+		return found
+	}
+}
+
+// The password is nowhere: in no command line, environment, or file of either
+// side, while it is used and after.
+func TestSudoPasswordIsNowhere(t *testing.T) {
+	o, n, _ := sudoNode(t, withPassword, "open = remote open_bundle\nwait = remote sudo run sleep 0.5\nbad = remote sudo run false\n")
+	password := filepath.Join(t.TempDir(), "password") // outside what is searched
+	if err := os.Rename(o.passwordFile(), password); err != nil {
+		t.Fatal(err)
+	}
+	found := watchProcesses()
 	cmd, stdout, stderr := o.process("deploy", "web1", "-v", "--sudo-password-file", password)
 	_ = cmd.Run()
-	close(done)
-	watch.Wait()
 	if code := cmd.ProcessState.ExitCode(); code != 1 {
 		t.Errorf("got exit code %d, want 1\n%s%s", code, stdout, stderr)
 	}
-	if len(found) > 0 {
+	if found := found(); len(found) > 0 {
 		t.Errorf("the password is in %v", found)
 	}
 	if strings.Contains(stdout.String()+stderr.String(), "cánary") {
 		t.Error("the password is on the screen")
 	}
-	for _, dir := range []string{n.Home, o.home, o.dir} {
-		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() || strings.HasPrefix(d.Name(), "conc-") {
-				return err // conc itself is this test, which has it
-			}
-			text, err := os.ReadFile(path)
-			if bytes.Contains(text, []byte("cánary")) {
-				t.Errorf("the password is in %s", path)
-			}
-			return err
-		})
-		if err != nil {
-			t.Error(err)
-		}
-	}
+	nowhere(t, n.Home, o.home, o.dir)
 	eventually(t, "no socket is left", func() bool {
 		left, _ := filepath.Glob("/tmp/conc-askpass-*") // another test may have one now
 		return len(left) == 0

@@ -106,6 +106,7 @@ there = remote sudo run id -u
 close = remote close_bundle
 leave = local sudo close_bundle
 `)
+	found := watchProcesses()
 	out := d.at(0, "deploy web1 -v --sudo-password-file password --local-sudo-password-file password")
 	for _, want := range []string{" 0\n", "| abc " + d.dir + " " + d.dir + "/bin:", "| " + d.dir + "\n", "/.local/state/conc/bundles/web1-", "| no askpass"} {
 		if !strings.Contains(out, want) {
@@ -123,6 +124,13 @@ leave = local sudo close_bundle
 	if text, err := os.ReadFile(filepath.Join(d.dir, "back/key")); err != nil || string(text) != "of root\n" {
 		t.Errorf("what was put and fetched back is %q, %v", text, err)
 	}
+	if found := found(); len(found) > 0 || strings.Contains(out, canary) {
+		t.Errorf("the password is in the output, or in %v", found)
+	}
+	if err := os.Remove(filepath.Join(d.dir, "password")); err != nil {
+		t.Fatal(err)
+	}
+	nowhere(t, d.n.Home)
 	eventually(t, "no process is left", func() bool { return len(d.n.Processes("agent")) == 0 })
 }
 
