@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// listed is a step of the random list.
-type listed struct {
+// listedStep is a step of the random list.
+type listedStep struct {
 	name, line string
 	counted    bool // it leaves marks
 }
 
-func (l listed) remote() bool { return strings.HasPrefix(l.line, "remote ") }
+func (l listedStep) remote() bool { return strings.HasPrefix(l.line, "remote ") }
 
 // script is what a counted step runs: its number, how long it takes, and files
 // that are to be in the bundle.
@@ -45,7 +45,7 @@ func (g *rig) writeScript() {
 func (g *rig) makeList() {
 	g.writeScript()
 	path, dist := filepath.Join(g.dir, "step"), g.dir+".dist"
-	g.list = []listed{{"open", "remote open_bundle", false}, {"stage", "local open_bundle", false}}
+	g.list = []listedStep{{"open", "remote open_bundle", false}, {"stage", "local open_bundle", false}}
 	var delivered []string
 	for i := range 1 + g.rand.IntN(5) {
 		n := len(g.list) + 1
@@ -60,7 +60,7 @@ func (g *rig) makeList() {
 				g.t.Fatal(err)
 			}
 			delivered = append(delivered, name)
-			g.list = append(g.list, listed{"deliver" + strconv.Itoa(n), "local deliver " + filepath.Join(dist, name), false})
+			g.list = append(g.list, listedStep{"deliver" + strconv.Itoa(n), "local deliver " + filepath.Join(dist, name), false})
 			continue
 		}
 		args := fmt.Sprintf("%d %.2f", n, g.rand.Float64()*longestSleep.Seconds())
@@ -69,9 +69,9 @@ func (g *rig) makeList() {
 		} else {
 			host = "local"
 		}
-		g.list = append(g.list, listed{"work" + strconv.Itoa(n), fmt.Sprintf("%s timeout=%v run sh %s %s", host, limit, path, args), true})
+		g.list = append(g.list, listedStep{"work" + strconv.Itoa(n), fmt.Sprintf("%s timeout=%v run sh %s %s", host, limit, path, args), true})
 	}
-	g.list = append(g.list, listed{"close", "remote close_bundle", false}, listed{"unstage", "local close_bundle", false})
+	g.list = append(g.list, listedStep{"close", "remote close_bundle", false}, listedStep{"unstage", "local close_bundle", false})
 }
 
 func (g *rig) text() string {

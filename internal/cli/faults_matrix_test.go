@@ -81,14 +81,14 @@ func TestEachStepEachFault(t *testing.T) {
 
 // eachStep is a list with every change of side that there is, and as many
 // characters longer as padding says.
-func eachStep(dir string, backward bool, padding int) []listed {
+func eachStep(dir string, backward bool, padding int) []listedStep {
 	work := func(host string, n int, more string) string {
 		most := min(padding, 1000)
 		padding -= most
 		path := strings.Repeat("/", most) + filepath.Join(dir, "step")
 		return strings.TrimSpace(fmt.Sprintf("%s timeout=20s run sh %s %d 0.2 %s", host, path, n, more))
 	}
-	list := []listed{
+	list := []listedStep{
 		{"open", "remote open_bundle", false},
 		{"build", work("remote", 2, ""), true},
 		{"stage", "local open_bundle", false},
@@ -125,7 +125,7 @@ func newCell(t *testing.T, c cell) *cellRig {
 	g.writeScript()
 	g.packRelease()
 	g.follow(eachStep(g.dir, c.backward, 0))
-	at := 1 + slices.IndexFunc(g.list, func(l listed) bool { return l.name == c.step })
+	at := 1 + slices.IndexFunc(g.list, func(l listedStep) bool { return l.name == c.step })
 	if disks {
 		g.follow(eachStep(g.dir, c.backward, g.untilFull(at)))
 	}
@@ -139,7 +139,7 @@ func newCell(t *testing.T, c cell) *cellRig {
 }
 
 // follow makes list the one that is deployed.
-func (g *cellRig) follow(list []listed) {
+func (g *cellRig) follow(list []listedStep) {
 	g.t.Helper()
 	g.list = list
 	reconnect := "60s"

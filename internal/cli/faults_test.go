@@ -71,7 +71,7 @@ type rig struct {
 	agents   func() []int
 	disks    map[fault]string // directories that are disks of their own, to be filled
 	dir      string           // outside of both homes, where the steps leave their marks
-	list     []listed
+	list     []listedStep
 	at       int       // the step that a fault is to befall; 0: a random moment
 	long     bool      // slow faults are welcome
 	frozen   []int     // processes that are held still
