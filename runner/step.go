@@ -134,8 +134,8 @@ func (r *Runner) settle(ctx context.Context, sink *remoteSink, err error, from, 
 		res.Message = "left while it was running; it may still be running on the node"
 	case res.Step < to && !sink.known:
 		res.Hint = fmt.Sprintf("the node may have gone on, up to step %d; it has its own record:\n~/.conc/runs/*%s/journal", to, bundle.Short(r.Run))
-	case isOpen(s), isClose(s):
-		res.Hint = "whether the bundle is open is not known: the next deploy tells, and says how to give it up"
+	case !sink.known && (isOpen(s) || isClose(s)):
+		res.Hint = fmt.Sprintf("whether the bundle is open is not known: conc status %s tells", r.Plan.Node.Name())
 	}
 	r.end(res)
 	if ctx.Err() != nil || errors.Is(err, errInterrupted) {

@@ -114,9 +114,7 @@ func (g *rig) wantDone() {
 func (g *rig) wantNothingTemporary(dir string) {
 	g.t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		// A bundle that was being closed when the agent was killed is removed by the
-		// next run that opens one.
-		if err == nil && strings.HasPrefix(d.Name(), ".conc-") && !strings.HasPrefix(d.Name(), ".conc-close-") {
+		if err == nil && strings.HasPrefix(d.Name(), ".conc-") {
 			g.t.Errorf("left behind: %s", path)
 		}
 		return err
