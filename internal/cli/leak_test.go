@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -12,10 +13,13 @@ import (
 	"example.org/conc/internal/testnode"
 )
 
-// What a deploy opens and starts is gone when it ends, however it ends; of
-// five deploys, two meet with a fault. CONC_RUNS says how many there are.
+// What a deploy opens and starts is gone when it ends, however it ends; of ten
+// deploys, five meet with a fault, or with another's bundle. CONC_RUNS says how
+// many there are.
 func TestManyDeploysLeaveNothing(t *testing.T) {
 	n := inProcess(t, testnode.Options{})
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
 	put := "put = local put app.txt app.txt\n"
 	open := "open = remote open_bundle\nstage = local open_bundle\n"
 	good := open + put + "close = remote close_bundle\nunstage = local close_bundle\n"
@@ -45,6 +49,9 @@ func TestManyDeploysLeaveNothing(t *testing.T) {
 			deploy(0, good, "60s")
 		case 6: // a command, and what it has started, are ended
 			deploy(124, "slow = remote timeout=200ms shell \"sleep 70 & sleep 71\"\n", "60s")
+		case 7: // nobody is left to tell how the step ended
+			deploy(6, open+"kill = remote shell \"kill -9 $PPID\"\nclose = remote close_bundle\nunstage = local close_bundle\n", "1ms")
+			o.want(0, "step", "web1", "--from", "close")
 		case 8: // somebody has the node
 			deploy(1, open+"bad = local run false\n", "60s")
 			deploy(3, good, "60s")
@@ -59,18 +66,22 @@ func TestManyDeploysLeaveNothing(t *testing.T) {
 	if pids := n.Processes(""); len(pids) > 0 {
 		t.Errorf("the node still has the processes %v", pids)
 	}
-	for _, dir := range []string{n.Home, o.dir, o.env.StateDir} {
+	for _, dir := range []string{n.Home, o.dir, o.env.StateDir, temporary} {
 		found, err := testnode.Tree(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range found {
-			if strings.HasPrefix(filepath.Base(name), ".conc-") {
+			if !kept.MatchString(name) {
 				t.Errorf("left in %s: %s", dir, name)
 			}
 		}
 	}
 }
+
+// kept is what conc keeps, and the test's own files: all else is left over.
+var kept = regexp.MustCompile(`^(app\.txt|deploy\.ini|bundles/|(\.conc/)?runs/|\.conc/|\.conc/bin/|\.conc/bin/conc-[0-9a-f]{64}` +
+	`|(\.conc/)?runs/[0-9A-Z]{26}/(journal|alive|state\.json|out-\d\d\.log|log\.jsonl|web1\.(journal|alive))?)$`)
 
 // held is what a process has.
 type held struct{ goroutines, files, children int }
