@@ -156,13 +156,13 @@ func (p *program) pose(question string) (answered func()) {
 	return answered
 }
 
-// flush waits until what was shown is written. Whoever leaves at once waits no
-// more than a second for it.
+// flush waits until what was shown is written; not for long, where the operator
+// leaves at once. A command does it up to three times.
 func (p *program) flush() {
 	switch {
 	case p.sink == nil:
 	case p.leaving.Load():
-		p.sink.Flush(time.Second)
+		p.sink.Flush(300 * time.Millisecond)
 	default:
 		p.sink.Flush(0)
 	}
