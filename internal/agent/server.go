@@ -294,6 +294,7 @@ func (se *session) handle(f frame) error {
 		if se.secrets != nil {
 			return badFrame("secrets twice")
 		}
+		NoCore()
 		return f.unpack(&se.secrets)
 	case kindRun:
 		return se.start(f)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/zalando/go-keyring"
 
+	"example.org/conc/internal/agent"
 	"example.org/conc/jobs"
 )
 
@@ -41,6 +42,7 @@ func (s *secrets) lookup(ctx context.Context, name string) (string, error) {
 }
 
 func (s *secrets) find(ctx context.Context, name string) (string, error) {
+	agent.NoCore()
 	variable := secretVariable(name)
 	if v := s.p.env.Getenv(variable); v != "" {
 		return v, nil

@@ -96,63 +96,75 @@ func TestSudoPasswordOfAnotherNodeIsMasked(t *testing.T) {
 	nowhere(t, o.home, o.dir)
 }
 
-// None of the three processes that hold the password leaves a core file, or
+// No process that holds the sudo password, or a secret, leaves a core file, or
 // lets another process of its account look into it.
-func TestSudoPasswordIsInNoCore(t *testing.T) {
-	n, o := coreNode(t)
-	cmd, stdout, stderr := o.process("deploy", "web1", "--sudo-password-file", o.passwordFile())
-	cmd.Dir, cmd.Env = o.home, append(cmd.Env, "GOTRACEBACK=crash")
-	cmd.Args = append([]string{"sh", "-c", `ulimit -c unlimited; exec -a conc "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
-	if cmd.Path, cmd.Err = exec.LookPath("bash"); cmd.Err != nil {
-		t.Skip(cmd.Err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the step runs", func() bool { return running(t, "sleep\x0066.37") })
-	pids := []int{cmd.Process.Pid}
-	for _, pid := range n.Processes("agent") {
-		if text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); bytes.HasPrefix(text, []byte(".conc/bin")) {
-			pids = append(pids, pid)
-		}
-	}
-	scanProcesses(func(path, content string) {
-		if strings.HasPrefix(content, n.Home) {
-			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-			pids = append(pids, pid)
-		}
-	}, "cmdline")
-	if len(pids) != 3 {
-		t.Fatalf("got the processes %v, want the workstation, the agent, and root's", pids)
-	}
-	for _, pid := range pids {
-		if err := syscall.Kill(pid, syscall.SIGABRT); err != nil {
-			t.Error(err)
-		}
-	}
-	_ = cmd.Wait()
-	ws, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
-	if ws.Signal() != syscall.SIGABRT || ws.CoreDump() {
-		t.Errorf("the workstation ended by signal %v, core dumped %v\n%s%s", ws.Signal(), ws.CoreDump(), stdout, stderr)
-	}
-	eventually(t, "no agent is left", func() bool { return len(n.Processes("agent")) == 0 })
-	for _, dir := range []string{n.Home, o.home, o.dir} {
-		if cores, _ := filepath.Glob(filepath.Join(dir, "core*")); len(cores) > 0 {
-			t.Errorf("there is %v", cores)
-		}
-	}
-	left, _ := exec.Command("pgrep", "-f", "sleep 66.37").Output()
-	for _, pid := range strings.Fields(string(left)) {
-		if p, err := strconv.Atoi(pid); err == nil {
-			_ = syscall.Kill(p, syscall.SIGKILL)
-		}
+func TestNoCoreHoldsASecret(t *testing.T) {
+	for name, c := range map[string]struct {
+		step string
+		pids int
+	}{
+		"sudo":   {"sudo run sleep 66.37", 3}, // the workstation, the agent, and root's
+		"secret": {`shell "sleep 66.37; : %(token)s"`, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, o := coreNode(t)
+			o.write("deploy.ini", o.ini("long = remote "+c.step+"\n", map[string]string{"token": "secret:token"}))
+			cmd, stdout, stderr := o.process("deploy", "web1", "--sudo-password-file", o.passwordFile())
+			cmd.Dir, cmd.Env = o.home, append(cmd.Env, "GOTRACEBACK=crash", "CONC_SECRET_TOKEN=abc")
+			cmd.Args = append([]string{"sh", "-c", `ulimit -c unlimited; exec -a conc "$0" "$@"`, cmd.Path}, cmd.Args[1:]...)
+			if cmd.Path, cmd.Err = exec.LookPath("bash"); cmd.Err != nil {
+				t.Skip(cmd.Err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the step runs", func() bool { return running(t, "sleep\x0066.37") })
+			pids := []int{cmd.Process.Pid}
+			for _, pid := range n.Processes("agent") {
+				if text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); bytes.HasPrefix(text, []byte(".conc/bin")) {
+					pids = append(pids, pid)
+				}
+			}
+			var left []int
+			scanProcesses(func(path, content string) {
+				pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+				switch {
+				case strings.HasPrefix(content, n.Home):
+					pids = append(pids, pid)
+				case strings.HasPrefix(content, "sleep\x0066.37"):
+					left = append(left, pid)
+				}
+			}, "cmdline")
+			if len(pids) != c.pids {
+				t.Errorf("got the processes %v, want %d", pids, c.pids)
+			}
+			for _, pid := range pids {
+				if err := syscall.Kill(pid, syscall.SIGABRT); err != nil {
+					t.Error(err)
+				}
+			}
+			_ = cmd.Wait()
+			ws, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+			if ws.Signal() != syscall.SIGABRT || ws.CoreDump() {
+				t.Errorf("the workstation ended by signal %v, core dumped %v\n%s%s", ws.Signal(), ws.CoreDump(), stdout, stderr)
+			}
+			for _, pid := range left {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+			eventually(t, "no agent is left", func() bool { return len(n.Processes("agent")) == 0 })
+			for _, dir := range []string{n.Home, o.home, o.dir} {
+				if cores, _ := filepath.Glob(filepath.Join(dir, "core*")); len(cores) > 0 {
+					t.Errorf("there is %v", cores)
+				}
+			}
+		})
 	}
 }
 
 // coreNode is a node whose agents dump core where a Go program can at all.
 func coreNode(t *testing.T) (*sshdtest.Node, *operator) {
 	t.Helper()
-	o, n, _ := sudoNodeWith(t, "Defaults env_keep += GOTRACEBACK\n"+withPassword, "long = remote sudo run sleep 66.37\n",
+	o, n, _ := sudoNodeWith(t, "Defaults env_keep += GOTRACEBACK\n"+withPassword, "",
 		sshdtest.Options{Shell: "/bin/bash", RC: "export GOTRACEBACK=crash; ulimit -c unlimited"})
 	return n, o
 }
