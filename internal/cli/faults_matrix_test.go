@@ -38,9 +38,6 @@ var few = []cell{
 	{step: "deliver", fault: reset},
 	{step: "unpack", fault: fullThere},
 	{step: "migrate", fault: killed},
-	{step: "check", fault: ctrlCTwice},
-	{step: "close", fault: ctrlC, backward: true},
-	{step: "unstage", fault: fullHere},
 }
 
 // TestEachStepEachFault takes one list, on a node with a real sshd, and lets each
