@@ -178,6 +178,19 @@ func readCertificates(path string) ([]*x509.Certificate, error) {
 	return chain, nil
 }
 
+// readRoots reads the certificates of a PEM file that are to be trusted.
+func readRoots(path string) (*x509.CertPool, error) {
+	text, err := readRegular(path)
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, jobs.Errorf("%s has no certificate in it", path)
+	}
+	return roots, nil
+}
+
 func (c certificate) property(chain []*x509.Certificate, roots *x509.CertPool, w want) Finding {
 	leaf := chain[0]
 	switch w.property {
