@@ -31,6 +31,10 @@ const (
 // takes milliseconds.
 const staleAfter = 24 * time.Hour
 
+// emptyAfter is the age at which an empty one is left over: younger, it may be
+// another Open's that does not hold it yet.
+const emptyAfter = 10 * time.Second
+
 // Open takes the lock: it makes the directory dir whole, its owner record
 // inside, in one atomic step. *HeldError when dir exists, whatever it is.
 // Opening one's own run's bundle again is held too. Missing parents are made.
@@ -184,13 +188,23 @@ func sweep(parent string) {
 			continue
 		}
 		path := filepath.Join(parent, e.Name())
-		hold, err := claim(path)
 		fi, e := e.Info()
+		if e == nil && time.Since(fi.ModTime()) < emptyAfter && empty(path) {
+			continue
+		}
+		hold, err := claim(path)
 		if err == nil || e == nil && time.Since(fi.ModTime()) > staleAfter {
 			_ = os.RemoveAll(path)
 		}
 		_ = hold.Close() // nil, or was only read
 	}
+}
+
+// empty tells whether a directory has nothing in it. One that is prepared is held
+// from before there is.
+func empty(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) == 0
 }
 
 // Check returns nil when the bundle at dir is run's, and ErrLost otherwise.

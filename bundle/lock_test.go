@@ -221,12 +221,16 @@ func TestSweep(t *testing.T) {
 	parent := t.TempDir()
 	old := time.Now().Add(-2 * staleAfter)
 	for name, when := range map[string]time.Time{
-		openPrefix + "old": old, openPrefix + "killed": time.Now(), openPrefix + "new": time.Now(), "other": old,
+		openPrefix + "old": old, openPrefix + "killed": time.Now(), openPrefix + "made": time.Now(), openPrefix + "new": time.Now(), "other": old,
 	} {
 		p := filepath.Join(parent, name)
 		if err := errors.Join(os.Mkdir(p, 0o700), os.Chtimes(p, when, when)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// One in which there is something was held before; an empty one may be about to be.
+	if err := os.WriteFile(filepath.Join(parent, openPrefix+"killed", OwnerFile), nil, 0o600); err != nil {
+		t.Fatal(err)
 	}
 	hold, err := claim(filepath.Join(parent, openPrefix+"new")) // whoever prepares it lives
 	if err != nil {
@@ -236,7 +240,7 @@ func TestSweep(t *testing.T) {
 	if err := Open(filepath.Join(parent, "b"), owner(runA)); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := strings.Join(names(t, parent), " "), openPrefix+"new b other"; got != want {
+	if got, want := strings.Join(names(t, parent), " "), openPrefix+"made "+openPrefix+"new b other"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 }
