@@ -31,14 +31,15 @@ func diskEntry() Entry {
 		Help: `The path starts at the home directory, unless it is absolute or bundle:PATH.
 
 free is what an account that is not root may still write, used what is written, as
-df has them: in percent or as a size, >=10%, >5GiB. inodes-free and inodes-used are
-a number of files, or percent. size is that of the filesystem. Without an operator
-free, inodes-free and size are "at least", the others "at most". A filesystem that
-has no limit on inodes has enough of them.
+df has them: in percent or as a size, >=10%%, >5GiB (the percent sign stands twice, as
+everywhere in deploy.ini). inodes-free and inodes-used are a number of files, or
+percent. size is that of the filesystem. Without an operator free, inodes-free and
+size are "at least", the others "at most". A filesystem that has no limit on inodes
+has enough of them.
 
 A path that is not there is FAILED. A filesystem that has no size, such as /proc, is
 ERROR; one whose server does not answer is TIMED OUT.`,
-		Example: "disk /srv free >=10% inodes-free >=5%",
+		Example: "disk /srv free >=10%% inodes-free >=5%%",
 		Goss:    "mount (usage)",
 		Parse: func(args []string) (Check, error) {
 			path, rest, err := subject(args, "a path")

@@ -24,13 +24,14 @@ func memoryEntry() Entry {
 		Args:    "[available BOUND] [used BOUND] [total BOUND] [swap-free BOUND] [swap-used BOUND] [swap-total BOUND]",
 		Summary: "main memory and swap: how much there is, and is left",
 		Help: `available is what programs can still have without swapping, as free has it; used is
-the rest of total. swap-free and swap-used are of swap-total. BOUNDs are sizes or, but
-for the totals, percent: >=10%, <2GiB. Without an operator those that are used are
-"at most", the others "at least". A host without swap has 0 B of it, used and free.
+the rest of total. swap-free and swap-used are of swap-total. A BOUND is a size or,
+but for the totals, percent: <2GiB, >=10%% (the percent sign stands twice, as
+everywhere in deploy.ini). Without an operator what is used is "at most", the others
+are "at least". A host without swap has 0 B of it, used and free.
 
 SKIPPED where there is no /proc/meminfo, which is Linux's. ERROR when an old kernel
 does not tell what is available.`,
-		Example: "memory available >=10% swap-used <50%",
+		Example: "memory available >=10%% swap-used <50%%",
 		Parse: func(args []string) (Check, error) {
 			wants, err := memoryProperties.read(args)
 			if err == nil && len(wants) == 0 {

@@ -33,12 +33,13 @@ type is the filesystem's: ext4, nfs4, fuse.sshfs. source is what is mounted:
 which has to be in force, or with without none of them: rw,noexec,size=4k. ro is
 in force when the mount or its filesystem is read-only, rw when neither is.
 super-options are those of the filesystem alone. used is how full it is, as df has
-it, in percent or as a size; without an operator it is "at most".
+it, in percent or as a size, <90%%, <=20GiB; without an operator it is "at most". The
+percent sign stands twice, as everywhere in deploy.ini.
 
 A mount point whose file server does not answer is TIMED OUT when used is asked
 for, and only then. SKIPPED where there is no /proc/self/mountinfo, which is
 Linux's.`,
-		Example: "mount /srv type ext4 options rw,noexec used <90%",
+		Example: "mount /srv type ext4 options rw,noexec used <90%%",
 		Goss:    "mount",
 		Parse: func(args []string) (Check, error) {
 			path, rest, err := subject(args, "a path")

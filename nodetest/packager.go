@@ -111,10 +111,11 @@ func readDpkg(_ string, r reply) (installed, other []string, err error) {
 	return installed, other, nil
 }
 
-// readRPM reads lines of versions.
+// readRPM reads lines of versions. Of a database that it cannot read rpm says that
+// the package is not installed, too.
 func readRPM(name string, r reply) (installed, other []string, err error) {
 	if r.exit != 0 {
-		if strings.TrimSpace(r.stdout) == "package "+name+" is not installed" {
+		if strings.TrimSpace(r.stdout) == "package "+name+" is not installed" && !strings.Contains(r.stderr, "error:") {
 			return nil, nil, nil
 		}
 		return nil, nil, r.refused("rpm")
