@@ -111,10 +111,20 @@ func (c command) Look(ctx context.Context, env *jobs.Env) ([]Finding, error) {
 	return findings, nil
 }
 
-// printed keeps the beginning of an output, and takes the rest.
-type printed struct{ bytes.Buffer }
+// printed keeps the beginning of an output, and takes the rest. The buffer is
+// no part of its method set: io.Copy would fill it by ReadFrom.
+type printed struct{ kept bytes.Buffer }
 
 func (p *printed) Write(b []byte) (int, error) {
-	_, _ = p.Buffer.Write(b[:min(len(b), max(0, maxPrinted-p.Len()))])
+	_, _ = p.kept.Write(b[:min(len(b), max(0, maxPrinted-p.Len()))])
 	return len(b), nil
 }
+
+// Bytes is what was kept.
+func (p *printed) Bytes() []byte { return p.kept.Bytes() }
+
+// Len is how much was kept.
+func (p *printed) Len() int { return p.kept.Len() }
+
+// String is Bytes, as text.
+func (p *printed) String() string { return p.kept.String() }

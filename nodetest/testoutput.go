@@ -201,6 +201,9 @@ func skipReason(lines []string) string {
 
 // end tells of the tests that did not end, and of the program itself.
 func (o *testOutput) end(g GoRun, ended goEnded, said *jobs.Error) {
+	if t := o.ended; t != nil && t.crashed {
+		t.result.Text = "the test program ended in it: the tests after it did not run"
+	}
 	o.flush()
 	how := fmt.Sprintf("exit %d", ended.Exit)
 	switch {
