@@ -116,7 +116,13 @@ func TestScreenOfARunKilledWhileItCloses(t *testing.T) {
 		found, _ := filepath.Glob(filepath.Join(o.node.Home, ".conc-close-*"))
 		return found
 	}
-	eventually(t, "the bundle is being closed", func() bool { return len(closing()) > 0 })
+	for len(closing()) == 0 {
+		select {
+		case <-done:
+			t.Skip("the removal was faster")
+		case <-time.After(time.Millisecond):
+		}
+	}
 	if err := syscall.Kill(pidIn(t, mark, "agent"), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
