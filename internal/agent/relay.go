@@ -218,6 +218,12 @@ func (b *borrowed) Settle(ctx context.Context, m bundle.Manifest, sent []bundle.
 	return conn.Close()
 }
 
+// forget removes the socket, for a workstation's process that was killed.
+func (b *borrowed) forget() {
+	_ = os.Remove(b.Socket)
+	_ = os.Remove(filepath.Dir(b.Socket))
+}
+
 // Home is the home directory on the node.
 func (b *borrowed) Home() string { return b.HomeDir }
 

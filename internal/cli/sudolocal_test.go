@@ -6,7 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -35,7 +37,7 @@ func newDesk(t *testing.T, own, list string) *desk {
 		t.Fatal(err)
 	}
 	if err := errors.Join(
-		os.Mkdir(d.dir, 0o700), os.CopyFS(filepath.Join(d.dir, ".ssh"), os.DirFS(filepath.Join(o.home, ".ssh"))),
+		os.Mkdir(d.dir, 0o700), os.Mkdir(filepath.Join(d.dir, "tmp"), 0o700), os.CopyFS(filepath.Join(d.dir, ".ssh"), os.DirFS(filepath.Join(o.home, ".ssh"))),
 		os.WriteFile(filepath.Join(d.dir, "conc"), exe, 0o755),
 		os.WriteFile(filepath.Join(d.dir, "password"), []byte(sudoPassword+"\n"), 0o600),
 		os.WriteFile(filepath.Join(d.dir, "deploy.ini"), []byte(o.ini(list, nil)), 0o644),
@@ -67,7 +69,7 @@ func (d *desk) command(terminal bool, line string) *exec.Cmd {
 		args = append(args, "-tt")
 	}
 	cmd := exec.Command("ssh", append(args, d.n.User+"@"+attrs["sshd.ip"],
-		"cd desk && export HOME=$PWD MINE=abc PATH=$PWD/bin:$PATH && exec ./conc "+line)...)
+		"cd desk && export HOME=$PWD TMPDIR=$PWD/tmp MINE=abc PATH=$PWD/bin:$PATH && exec ./conc "+line)...)
 	return cmd
 }
 
@@ -270,4 +272,31 @@ func TestLocalSudoStepIsEnded(t *testing.T) {
 		}
 		eventually(t, "root's child is gone", func() bool { return !running(t, "/bin/sh\x00-c\x00trap '"+term) })
 	}
+}
+
+// A conc that is killed leaves its local step to root's process, which goes on
+// with it, as one without sudo does, and tidies up.
+func TestLocalSudoStepOutlivesConc(t *testing.T) {
+	t.Parallel()
+	d := newDesk(t, "conctest ALL=(ALL:ALL) NOPASSWD: ALL", "long = local sudo shell \"touch started; sleep 1.0937; touch made\"\n")
+	cmd := d.command(false, "deploy web1")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the step runs", func() bool { return is(d.dir, "started") })
+	scanProcesses(func(path, content string) {
+		cwd, _ := os.Readlink(filepath.Join(filepath.Dir(path), "cwd"))
+		if cwd == d.dir && strings.HasPrefix(content, "./conc\x00deploy\x00web1") {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+		}
+	}, "cmdline")
+	if err := cmd.Wait(); err == nil || is(d.dir, "made") {
+		t.Errorf("got %v, want a conc that was killed in its step", err)
+	}
+	eventually(t, "the step's end", func() bool { return is(d.dir, "made") })
+	eventually(t, "no temporary file is left", func() bool {
+		left, err := os.ReadDir(filepath.Join(d.dir, "tmp"))
+		return err == nil && len(left) == 0
+	})
 }
