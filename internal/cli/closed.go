@@ -17,11 +17,13 @@ import (
 
 // rest finds, for a node that nobody holds, the last run from this workstation,
 // when that has closed its bundle on the node and was stopped before the end of
-// its list. What is left of it needs no lock.
+// its list. What is left of it needs no lock. Records that cannot be read make
+// what was seen unsure.
 func (p *program) rest(ctx context.Context, c *agent.Client, node string, seen *look) error {
 	runs, err := os.ReadDir(filepath.Join(p.env.StateDir, "runs"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+		seen.unsure = unreadableHere(node, err)
+		return nil
 	}
 	slices.Reverse(runs) // the newest first: ids are made of the time
 	for _, run := range runs {
@@ -30,12 +32,18 @@ func (p *program) rest(ctx context.Context, c *agent.Client, node string, seen *
 		}
 		here, err := p.records(run.Name(), node)
 		if err != nil {
-			return err
+			seen.unsure = unreadableHere(node, err)
+			return nil
 		}
 		if len(here) == 0 {
 			continue // it had nothing to do with this node
 		}
 		there, _, err := c.Journal(ctx, run.Name())
+		var refused *jobs.Error
+		if errors.As(err, &refused) {
+			seen.unsure = jobs.Errorf("%s: run %s: %w", node, bundle.Short(run.Name()), err)
+			return nil
+		}
 		if err != nil {
 			return err
 		}

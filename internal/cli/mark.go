@@ -54,6 +54,9 @@ func (p *program) mark(ctx context.Context, name, step, note string) error {
 	if err := p.inquire(ctx, l.Client, node.Name(), &seen); err != nil {
 		return err
 	}
+	if seen.unsure != nil {
+		return seen.unsure
+	}
 	owner, record, state := seen.rest, l.MarkRest, seen.state
 	if seen.held != nil {
 		owner, record = seen.held.Owner, l.Mark

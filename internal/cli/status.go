@@ -121,6 +121,8 @@ func stateWord(seen *look) string {
 	switch {
 	case seen.held.Alive:
 		return "at work"
+	case seen.state.Plan == nil:
+		return "unknown"
 	case seen.state.InDoubt() > 0:
 		return "in doubt"
 	case n > 0 && seen.state.Steps[n-1].Status != "":
@@ -203,6 +205,9 @@ type statusStepJ struct {
 
 func (p *program) statusRecord(name string, seen *look, err error) statusJSON {
 	r := statusJSON{V: 1, Type: "status", Node: name}
+	if err == nil && seen.unsure != nil {
+		r.Error = seen.unsure.Error()
+	}
 	switch {
 	case err != nil:
 		r.State, r.Error = "unknown", err.Error()

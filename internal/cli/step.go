@@ -148,6 +148,8 @@ func (p *program) mayResume(t task, seen *look, o stepOptions) error {
 	node := t.node.Name()
 	h := seen.held
 	switch {
+	case seen.unsure != nil && (h == nil || !h.Alive):
+		return seen.unsure
 	case h == nil && seen.rest != nil:
 		return jobs.Blockedf("%s: run %s has closed its bundle there", node, bundle.Short(seen.rest.Run)).
 			WithHint("what is left of it begins with step %d", seen.restFrom)
@@ -159,9 +161,6 @@ func (p *program) mayResume(t task, seen *look, o stepOptions) error {
 	case h.Alive:
 		return jobs.Blockedf("%s: run %s is still at work there, at step %s", node, bundle.Short(h.Owner.Run), h.Step).
 			WithHint("watch it: %s", p.toType("status", node))
-	case seen.state.Plan == nil:
-		return jobs.Errorf("%s: run %s has no journal, neither on the node nor here", node, bundle.Short(h.Owner.Run)).
-			WithHint("give it up: %s", p.toType("unlock", node, "--id", bundle.Short(h.Owner.Run)))
 	case h.Owner.User+"@"+h.Owner.Host != p.who() && !o.takeOver:
 		return jobs.Blockedf("%s: run %s is %s@%s's", node, bundle.Short(h.Owner.Run), h.Owner.User, h.Owner.Host).
 			WithHint("once it is agreed with them: add --take-over")

@@ -75,7 +75,7 @@ func State(f Found) string {
 			line("%s", row)
 		}
 	} else if h != nil && h.Owner != nil {
-		row("steps", "not known: there is no journal of this run")
+		row("steps", "not known: the node's record of this run is missing or empty")
 	}
 	if len(f.Next) > 0 {
 		b.WriteString("\n")
