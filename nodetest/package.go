@@ -146,7 +146,7 @@ func (c installed) judge(findings []Finding, versions []string, compare func(a, 
 		held := 0
 		for _, w := range c.wants {
 			op, limit := splitVersion(w.value)
-			n, err := compare(comparable(v, limit), limit)
+			n, err := compare(sameParts(v, limit), limit)
 			if err != nil {
 				return nil, fmt.Errorf("version %s: %w", v, err)
 			}
@@ -163,8 +163,8 @@ func (c installed) judge(findings []Finding, versions []string, compare func(a, 
 	return append(findings, best...), nil
 }
 
-// comparable leaves out of a version what the limit does not name.
-func comparable(version, limit string) string {
+// sameParts leaves out of a version what the limit does not name.
+func sameParts(version, limit string) string {
 	if !strings.Contains(limit, ":") {
 		if _, rest, ok := strings.Cut(version, ":"); ok {
 			version = rest

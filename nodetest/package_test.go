@@ -68,7 +68,7 @@ func FuzzCompareRPM(f *testing.F) {
 	})
 }
 
-func TestComparable(t *testing.T) {
+func TestOnlyWhatABoundNamesIsCompared(t *testing.T) {
 	for _, tt := range []struct{ version, limit, want string }{
 		{"1.22.1-9", "1.22", "1.22.1"},
 		{"1.22.1-9", "1.22-1", "1.22.1-9"},
@@ -78,7 +78,7 @@ func TestComparable(t *testing.T) {
 		{"1.0-rc-2", "1.0", "1.0-rc"},
 		{"5", "1-2", "5"},
 	} {
-		if got := comparable(tt.version, tt.limit); got != tt.want {
+		if got := sameParts(tt.version, tt.limit); got != tt.want {
 			t.Errorf("%s for %s: got %s, want %s", tt.version, tt.limit, got, tt.want)
 		}
 	}
