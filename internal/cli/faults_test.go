@@ -86,7 +86,7 @@ func newRig(t *testing.T, seed int, long bool) *rig {
 	t.Helper()
 	g := &rig{t: t, rand: rand.New(rand.NewPCG(uint64(seed), 1)), long: long}
 	inside := g.rand.IntN(2) == 0
-	if disks := g.rand.IntN(3) == 0 && sshdtest.Root(); inside {
+	if disks := g.rand.IntN(2) == 0 && sshdtest.Root(); inside {
 		n := inProcess(t, testnode.Options{})
 		g.reach(n, func() []int { return n.Processes(" agent") })
 	} else {
