@@ -27,12 +27,13 @@ const testRun = "01JD0000000000000000ABCDEF"
 // the agent's functions called directly.
 type far struct {
 	home, bundle string
+	store        *Store
 	asked        int
-	opened       int
+	opened       atomic.Int32
 	line         func(net.Conn) net.Conn // spoils the client's end of the line; nil: as it is
 	lacked       func([]Want)            // between the answer and the transfer
-	lacking      func(Manifest) ([]Want, error)
-	settling     func(Manifest, []Want) error
+	answer       func(Query) (Answer, error)
+	settling     func(Settlement) error
 }
 
 func newFar(t *testing.T) *far {
@@ -41,14 +42,14 @@ func newFar(t *testing.T) *far {
 	if err := os.Mkdir(b, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return &far{home: home, bundle: b}
+	return &far{home: home, bundle: b, store: &Store{Home: home, Run: testRun, Limit: 1 << 30}}
 }
 
 func (f *far) Home() string   { return f.home }
 func (f *far) Bundle() string { return f.bundle }
 
 func (f *far) SFTP(context.Context) (*sftp.Client, error) {
-	f.opened++
+	f.opened.Add(1)
 	here, there := net.Pipe()
 	server, err := sftp.NewServer(there)
 	if err != nil {
@@ -58,27 +59,36 @@ func (f *far) SFTP(context.Context) (*sftp.Client, error) {
 	if f.line != nil {
 		here = f.line(here)
 	}
-	return sftp.NewClientPipe(here, here)
+	return sftp.NewClientPipe(here, here, sftp.MaxPacketUnchecked(255<<10))
 }
 
-func (f *far) Lacking(_ context.Context, m Manifest) ([]Want, error) {
+func (f *far) Ask(ctx context.Context, q Query) (Answer, error) {
 	f.asked++
-	do := f.lacking
+	do := f.answer
 	if do == nil {
-		do = func(m Manifest) ([]Want, error) { return Lacking(m, testRun) }
+		do = func(q Query) (Answer, error) { return f.store.Ask(ctx, q) }
 	}
-	w, err := do(m)
+	a, err := do(q)
 	if err == nil && f.lacked != nil {
-		f.lacked(w)
+		f.lacked(a.Wants)
 	}
-	return w, err
+	return a, err
 }
 
-func (f *far) Settle(_ context.Context, m Manifest, sent []Want) error {
+func (f *far) Settle(ctx context.Context, s Settlement) error {
 	if f.settling != nil {
-		return f.settling(m, sent)
+		return f.settling(s)
 	}
-	return Settle(m, sent)
+	return f.store.Settle(ctx, s)
+}
+
+// again is another session of the same node.
+func (f *far) again() { f.store = &Store{Home: f.home, Run: testRun, Limit: f.store.Limit} }
+
+// deliver is Deliver to the node's bundle.
+func (f *far) deliver(t *testing.T, sources ...Source) (Sent, error) {
+	t.Helper()
+	return Deliver(t.Context(), f, f.bundle, sources, Options{Run: testRun})
 }
 
 func write(t *testing.T, name string, data []byte, mode fs.FileMode) string {
@@ -133,12 +143,12 @@ func TestDeliverSizesAndModes(t *testing.T) {
 	}
 	sources[1].Mode = 0o640
 	var done int64
-	sent, err := Deliver(t.Context(), f, f.bundle, sources, func(d, of int64) {
+	sent, err := Deliver(t.Context(), f, f.bundle, sources, Options{Run: testRun, Progress: func(d, of int64) {
 		if d < done || of != total {
 			t.Errorf("progress: got %d of %d after %d, want it to grow, of %d", d, of, done, total)
 		}
 		done = d
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,10 +179,10 @@ func TestDeliverSizesAndModes(t *testing.T) {
 	if err := os.Chmod(filepath.Join(f.bundle, sources[0].Path), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	opened := f.opened
-	sent, err = Deliver(t.Context(), f, f.bundle, sources, nil)
-	if err != nil || sent.SentFiles != 0 || sent.Files != 7 || f.opened != opened {
-		t.Errorf("second delivery: got %+v, %v, %d channels, want nothing sent over none", sent, err, f.opened-opened)
+	opened := f.opened.Load()
+	sent, err = f.deliver(t, sources...)
+	if err != nil || sent.SentFiles != 0 || sent.Files != 7 || f.opened.Load() != opened {
+		t.Errorf("second delivery: got %+v, %v, %d channels, want nothing sent over none", sent, err, f.opened.Load()-opened)
 	}
 	if info, _ := os.Stat(filepath.Join(f.bundle, sources[0].Path)); info.Mode() != 0o644 {
 		t.Errorf("second delivery: got mode %v, want 0644", info.Mode())
@@ -187,28 +197,8 @@ func TestDeliverManySmallFiles(t *testing.T) {
 		name := fmt.Sprintf("package/lib/part-%02d/module-%04d.py", i%20, i)
 		sources = append(sources, Source{Local: write(t, filepath.Join(src, name), []byte(name), 0o644), Path: name})
 	}
-	var frames int
-	f.lacking = func(m Manifest) ([]Want, error) {
-		w, err := Lacking(m, testRun)
-		for _, x := range []any{m, w} {
-			if n := len(mustJSON(t, x)); n > 256<<10 {
-				t.Errorf("a question or its answer has %d bytes, want at most 256 KiB", n)
-			}
-		}
-		frames++
-		return w, err
-	}
-	f.settling = func(m Manifest, sent []Want) error {
-		if n := len(mustJSON(t, m)) + len(mustJSON(t, sent)); n > 256<<10 {
-			t.Errorf("settle: %d bytes, want at most 256 KiB", n)
-		}
-		return Settle(m, sent)
-	}
-	if sent, err := Deliver(t.Context(), f, f.bundle, sources, nil); err != nil || sent.SentFiles != 1500 {
+	if sent, err := f.deliver(t, sources...); err != nil || sent.SentFiles != 1500 {
 		t.Fatalf("got %+v, %v, want 1500 files sent", sent, err)
-	}
-	if frames < 2 {
-		t.Errorf("got %d questions, want several", frames)
 	}
 	for _, s := range sources {
 		if got, err := os.ReadFile(filepath.Join(f.bundle, s.Path)); string(got) != s.Path {
@@ -241,7 +231,7 @@ func TestDeliverReplaces(t *testing.T) {
 			if err := c.old(); err != nil {
 				t.Fatal(err)
 			}
-			_, err := Deliver(t.Context(), f, f.bundle, source, nil)
+			_, err := f.deliver(t, source...)
 			if c.why != "" {
 				var way *InTheWayError
 				if !errors.As(err, &way) || way.Path != dest || way.Why != c.why {
@@ -285,7 +275,7 @@ func TestDeliverSourceTrouble(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFar(t)
-			_, err := Deliver(t.Context(), f, f.bundle, []Source{{Local: c.local, Path: c.path}}, nil)
+			_, err := f.deliver(t, Source{Local: c.local, Path: c.path})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want an error with %q", err, c.want)
 			}
@@ -318,7 +308,7 @@ func TestDeliverFileThatChanges(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			_, err := Deliver(t.Context(), f, f.bundle, []Source{{Local: local, Path: "a"}}, nil)
+			_, err := f.deliver(t, Source{Local: local, Path: "a"})
 			if err == nil || err.Error() != local+" changed while it was sent" {
 				t.Errorf("got %v", err)
 			}
@@ -359,26 +349,35 @@ func TestDeliverOverACutLine(t *testing.T) {
 		cut.left.Store(4 << 20 * 3 / 10)
 		return cut
 	}
-	if _, err := Deliver(t.Context(), f, f.bundle, []Source{{Local: local, Path: "a"}}, nil); err == nil {
+	if _, err := f.deliver(t, Source{Local: local, Path: "a"}); err == nil {
 		t.Fatal("got no error over a cut line")
 	}
 	if got, _ := os.ReadFile(dest); string(got) != "old" {
 		t.Fatalf("the destination: got %d bytes, want the old ones", len(got))
 	}
-	if left := leftovers(t, f.home); len(left) != 1 || !tempForm.MatchString(filepath.Base(left[0])) {
-		t.Fatalf("left over: got %v, want one temporary file", left)
+	if left := leftovers(t, f.home); left != nil {
+		t.Fatalf("beside the destination: %v", left)
 	}
 	other := write(t, filepath.Join(f.bundle, ".conc-ABCDEFGH-0123456789abcdef.part"), nil, 0o644)
 
+	// What has arrived is not sent again, by this run or another.
 	f.line = nil
-	if _, err := Deliver(t.Context(), f, f.bundle, []Source{{Local: local, Path: "a"}}, nil); err != nil {
+	f.store = &Store{Home: f.home, Run: "01JD0000000000000000ZZZZZZ", Limit: 1 << 30}
+	sent, err := f.deliver(t, Source{Local: local, Path: "a"})
+	if err != nil {
 		t.Fatal(err)
+	}
+	if sent.SentBytes > 4<<20*8/10 {
+		t.Errorf("after 30 %% had arrived: %d bytes were sent", sent.SentBytes)
 	}
 	if left := leftovers(t, f.home); len(left) != 1 || left[0] != other {
 		t.Errorf("left over: got %v, want another destination's alone", left)
 	}
 	if info, _ := os.Stat(dest); info.Size() != 4<<20 {
 		t.Errorf("the destination: got %d bytes, want %d", info.Size(), 4<<20)
+	}
+	if left, _ := os.ReadDir(filepath.Join(f.home, ".conc/cache/in")); len(left) > 0 {
+		t.Errorf("left on its way: %v", left)
 	}
 }
 
@@ -396,17 +395,17 @@ func TestDeliverCancelled(t *testing.T) {
 				t.Cleanup(func() { close(dead) })
 				f.line = func(c net.Conn) net.Conn {
 					cut := &cutting{Conn: c, silent: dead}
-					cut.left.Store(1 << 20)
+					cut.left.Store(100 << 10)
 					return cut
 				}
 				time.AfterFunc(100*time.Millisecond, cancel)
 			}
 			began := time.Now()
-			_, err := Deliver(ctx, f, f.bundle, []Source{{Local: local, Path: "a"}}, func(int64, int64) {
+			_, err := Deliver(ctx, f, f.bundle, []Source{{Local: local, Path: "a"}}, Options{Run: testRun, Progress: func(int64, int64) {
 				if !silent {
 					once.Do(cancel)
 				}
-			})
+			}})
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("got %v, want %v", err, context.Canceled)
 			}
@@ -426,17 +425,21 @@ func TestDeliverCancelled(t *testing.T) {
 func TestDeliverDoesNotBelieveTheNode(t *testing.T) {
 	local := write(t, filepath.Join(t.TempDir(), "a"), []byte("x"), 0o644)
 	for _, c := range []struct {
-		name  string
-		wants []Want
+		name   string
+		answer Answer
 	}{
-		{"beyond the manifest", []Want{{Index: 1}}},
-		{"below it", []Want{{Index: -1}}},
-		{"twice", []Want{{Index: 0}, {Index: 0}}},
+		{"beyond the manifest", Answer{Wants: []Want{{Index: 1}}}},
+		{"below it", Answer{Wants: []Want{{Index: -1}}}},
+		{"twice", Answer{Wants: []Want{{Index: 0}, {Index: 0}}}},
+		{"a piece that is not there", Answer{Wants: []Want{{Index: 0, Ranges: []Range{{1, 1}}}}}},
+		{"a piece before the file", Answer{Wants: []Want{{Index: 0, Ranges: []Range{{-1, 1}}}}}},
+		{"pieces without end", Answer{Wants: []Want{{Index: 0, Ranges: []Range{{0, 1 << 62}, {1 << 62, 1 << 62}}}}}},
+		{"took what is not there", Answer{Took: []int{1}, Done: true}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFar(t)
-			f.lacking = func(Manifest) ([]Want, error) { return c.wants, nil }
-			if _, err := Deliver(t.Context(), f, f.bundle, []Source{{Local: local, Path: "a"}}, nil); err == nil {
+			f.answer = func(Query) (Answer, error) { return c.answer, nil }
+			if _, err := f.deliver(t, Source{Local: local, Path: "a"}); err == nil {
 				t.Error("got no error")
 			}
 		})

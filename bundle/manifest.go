@@ -86,7 +86,7 @@ func (m Manifest) check() error {
 
 // read makes the manifest of local files. It also gives what the files were
 // like when they were hashed, so that a change can be told later.
-func read(ctx context.Context, root string, sources []Source) (Manifest, []fs.FileInfo, error) {
+func read(ctx context.Context, root string, sources []Source, known *Index) (Manifest, []fs.FileInfo, error) {
 	m := Manifest{Root: root, Files: make([]File, len(sources))}
 	infos := make([]fs.FileInfo, len(sources))
 	err := each(ctx, runtime.NumCPU(), len(sources), func(ctx context.Context, i int) error {
@@ -96,7 +96,7 @@ func read(ctx context.Context, root string, sources []Source) (Manifest, []fs.Fi
 			return err
 		}
 		defer in.Close()
-		sum, err := hash(ctx, in, info.Size())
+		sum, err := known.sum(ctx, s.Local, in, info)
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return changed(s.Local)
 		}

@@ -65,10 +65,11 @@ func TestManifestOfAHostilePeer(t *testing.T) {
 		{"half a hash", Manifest{root, mod(func(f *File) { f.SHA256 = f.SHA256[:32] })}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if w, err := Lacking(c.m, testRun); err == nil {
-				t.Errorf("Lacking: got %v and no error", w)
+			s := &Store{Home: t.TempDir(), Run: testRun}
+			if a, err := s.Ask(t.Context(), Query{Manifest: c.m}); err == nil {
+				t.Errorf("Ask: got %v and no error", a)
 			}
-			if err := Settle(c.m, []Want{{Temp: filepath.Join(root, "x")}}); err == nil {
+			if err := s.Settle(t.Context(), Settlement{Last: true}); err == nil {
 				t.Error("Settle: got no error")
 			}
 			if left, _ := os.ReadDir(base); len(left) != 0 {
@@ -77,7 +78,8 @@ func TestManifestOfAHostilePeer(t *testing.T) {
 		})
 	}
 	for _, run := range []string{"", "../../x", "a/b", "a\nb"} {
-		if _, err := Lacking(Manifest{root, []File{good}}, run); err == nil {
+		s := &Store{Home: t.TempDir(), Run: run}
+		if _, err := s.Ask(t.Context(), Query{Manifest: Manifest{root, []File{good}}}); err == nil {
 			t.Errorf("run %q: got no error", run)
 		}
 	}
@@ -89,88 +91,97 @@ func TestManifestThroughALinkThatLeavesTheRoot(t *testing.T) {
 	if err := errors.Join(os.Mkdir(root, 0o755), os.Mkdir(outside, 0o755), os.Symlink("../outside", filepath.Join(root, "l"))); err != nil {
 		t.Fatal(err)
 	}
-	if w, err := Lacking(Manifest{root, []File{fileOf("l/a", "x")}}, testRun); err == nil {
-		t.Errorf("got %v and no error", w)
+	s := &Store{Home: t.TempDir(), Run: testRun}
+	if a, err := s.Ask(t.Context(), Query{Manifest: Manifest{root, []File{fileOf("l/a", "x")}}}); err == nil {
+		t.Errorf("got %v and no error", a)
 	}
 	if left, _ := os.ReadDir(outside); len(left) != 0 {
 		t.Errorf("made %v, want nothing", left)
 	}
 }
 
-func TestLackingKeepsPrivateFilesPrivate(t *testing.T) {
-	root := t.TempDir()
-	secret := fileOf("secret", "x")
-	secret.Mode = 0o600
-	w, err := Lacking(Manifest{root, []File{fileOf("open", "y"), secret}}, testRun)
-	if err != nil || len(w) != 2 {
-		t.Fatalf("got %v, %v, want both", w, err)
+func TestWhatIsOnItsWayIsPrivate(t *testing.T) {
+	f := newFar(t)
+	src := t.TempDir()
+	secret := write(t, filepath.Join(src, "secret"), noise(2<<20), 0o600)
+	f.lacked = func([]Want) {
+		if info, err := os.Stat(filepath.Join(f.home, ".conc/cache/in")); err != nil || info.Mode().Perm() != 0o700 {
+			t.Errorf("where it is sent to: got %v, %v, want 0700", info, err)
+		}
 	}
-	if info, err := os.Stat(w[1].Temp); err != nil || info.Mode() != 0o600 {
-		t.Errorf("the private file's temporary: got %v, %v, want 0600", info, err)
+	if err := os.MkdirAll(filepath.Join(f.home, ".conc/cache/in"), 0o755); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := os.Stat(w[0].Temp); err == nil {
-		t.Error("the other one's is there already")
+	if _, err := f.deliver(t, Source{Local: secret, Path: "secret"}); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(filepath.Join(f.bundle, "secret")); err != nil || info.Mode() != 0o600 {
+		t.Errorf("got %v, %v, want 0600", info, err)
 	}
 }
 
-func TestLackingRefusesWhatCannotFit(t *testing.T) {
+func TestWhatCannotFitIsRefused(t *testing.T) {
 	root := t.TempDir()
 	big := fileOf("big", "x")
 	big.Size = 1 << 60
-	_, err := Lacking(Manifest{root, []File{big}}, testRun)
-	if !errors.Is(err, ErrNoSpace) || !strings.Contains(err.Error(), root) || !strings.Contains(err.Error(), "1.2 EB") {
+	s := &Store{Home: t.TempDir(), Run: testRun}
+	_, err := s.Ask(t.Context(), Query{Manifest: Manifest{root, []File{big}}})
+	if !errors.Is(err, ErrNoSpace) || !strings.Contains(err.Error(), "1.2 EB") {
 		t.Errorf("got %v, want it to name the path and the size", err)
 	}
 }
 
 func TestSettleIsAllOrNothing(t *testing.T) {
-	setup := func(t *testing.T) (Manifest, []Want) {
-		m := Manifest{t.TempDir(), []File{fileOf("a", "new a"), fileOf("sub/b", "new b")}}
-		w, err := Lacking(m, testRun)
-		if err != nil {
-			t.Fatal(err)
+	big := string(noise(2 << 20))
+	setup := func(t *testing.T) (*Store, Manifest, Answer) {
+		m := Manifest{t.TempDir(), []File{fileOf("a", "new a"), fileOf("sub/b", big)}}
+		s := &Store{Home: t.TempDir(), Run: testRun, Limit: 1 << 30}
+		a, err := s.Ask(t.Context(), Query{Manifest: m})
+		if err != nil || len(a.Wants) != 2 {
+			t.Fatal(a, err)
 		}
-		for i, f := range m.Files {
+		for _, f := range m.Files {
 			write(t, filepath.Join(m.Root, f.Path), []byte("old"), 0o644)
-			write(t, w[i].Temp, []byte("new "+filepath.Base(f.Path)), 0o600)
 		}
-		return m, w
+		write(t, a.Wants[1].Object, []byte(big), 0o600)
+		return s, m, a
+	}
+	pack := func() []byte {
+		p := &packer{}
+		p.record(0, 0, []byte("new a"))
+		return p.finish()
 	}
 	content := func(m Manifest) string {
 		var all []string
 		for _, f := range m.Files {
 			p, _ := os.ReadFile(filepath.Join(m.Root, f.Path))
-			all = append(all, string(p))
+			all = append(all, string(p[:min(len(p), 5)]))
 		}
 		return strings.Join(all, ",")
 	}
 	t.Run("right", func(t *testing.T) {
-		m, w := setup(t)
-		if err := Settle(m, w); err != nil || content(m) != "new a,new b" || leftovers(t, m.Root) != nil {
+		s, m, a := setup(t)
+		if err := s.Settle(t.Context(), Settlement{ID: a.ID, Data: pack(), Last: true}); err != nil || content(m) != "new a,"+big[:5] || leftovers(t, m.Root) != nil {
 			t.Errorf("got %v, %q, %v", err, content(m), leftovers(t, m.Root))
 		}
 	})
 	for _, c := range []struct {
 		name string
-		do   func(m Manifest, w []Want) error
+		do   func(object string) error
 	}{
-		{"wrong content", func(_ Manifest, w []Want) error { return os.WriteFile(w[1].Temp, []byte("new X"), 0o600) }},
-		{"too short", func(_ Manifest, w []Want) error { return os.Truncate(w[1].Temp, 2) }},
-		{"too long", func(_ Manifest, w []Want) error { return appendTo(w[1].Temp, "+") }},
-		{"not there", func(_ Manifest, w []Want) error { return os.Remove(w[1].Temp) }},
-		{"a FIFO", func(_ Manifest, w []Want) error {
-			return errors.Join(os.Remove(w[1].Temp), syscall.Mkfifo(w[1].Temp, 0o600))
-		}},
-		{"a symlink", func(m Manifest, w []Want) error {
-			return errors.Join(os.Rename(w[1].Temp, m.Root+"/real"), os.Symlink("../real", w[1].Temp))
-		}},
+		{"wrong content", func(o string) error { return os.WriteFile(o, noise(2<<20), 0o600) }},
+		{"too short", func(o string) error { return os.Truncate(o, 2) }},
+		{"too long", func(o string) error { return appendTo(o, "+") }},
+		{"not there", os.Remove},
+		{"a FIFO", func(o string) error { return errors.Join(os.Remove(o), syscall.Mkfifo(o, 0o600)) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			m, w := setup(t)
-			if err := c.do(m, w); err != nil {
+			s, m, a := setup(t)
+			if err := c.do(a.Wants[1].Object); err != nil {
 				t.Fatal(err)
 			}
-			if err := Settle(m, w); err == nil || !strings.Contains(err.Error(), filepath.Join(m.Root, "sub/b")) {
+			err := s.Settle(t.Context(), Settlement{ID: a.ID, Data: pack(), Last: true})
+			if err == nil || !strings.Contains(err.Error(), filepath.Join(m.Root, "sub/b")) {
 				t.Errorf("got %v, want it to name sub/b", err)
 			}
 			if content(m) != "old,old" || leftovers(t, m.Root) != nil {
@@ -178,22 +189,31 @@ func TestSettleIsAllOrNothing(t *testing.T) {
 			}
 		})
 	}
-	t.Run("names that Lacking did not give", func(t *testing.T) {
-		m, w := setup(t)
-		victim := write(t, filepath.Join(m.Root, "victim"), []byte("new a"), 0o644)
-		for _, bad := range []Want{
-			{Index: 0, Temp: victim},
-			{Index: 0, Temp: w[1].Temp},
-			{Index: 2, Temp: w[0].Temp},
-			{Index: -1, Temp: w[0].Temp},
-			{Index: 0, Temp: "/" + filepath.Base(w[0].Temp)},
-			{Index: 0, Temp: m.Root + "/../" + filepath.Base(m.Root) + "/" + filepath.Base(w[0].Temp)},
+	t.Run("a hostile peer", func(t *testing.T) {
+		s, m, a := setup(t)
+		victim := write(t, filepath.Join(m.Root, "victim"), []byte("kept"), 0o644)
+		record := func(index int, at int64, data string) []byte {
+			p := &packer{}
+			p.record(index, at, []byte(data))
+			return p.finish()
+		}
+		for name, p := range map[string]Settlement{
+			"another delivery":   {ID: a.ID + 1, Last: true},
+			"no delivery":        {ID: -1, Last: true},
+			"a pack elsewhere":   {ID: a.ID, Packs: []string{"../../" + filepath.Base(victim)}},
+			"a pack by its path": {ID: a.ID, Packs: []string{victim}},
+			"a pack not there":   {ID: a.ID, Packs: []string{"ABCDEFGH-1.pack"}},
+			"no file of it":      {ID: a.ID, Data: record(2, 0, "x")},
+			"behind its end":     {ID: a.ID, Data: record(0, 1, "new a")},
+			"other content":      {ID: a.ID, Data: record(0, 0, "NEW a")},
+			"no pack":            {ID: a.ID, Data: []byte("0123456789abcdef")},
+			"a cut pack":         {ID: a.ID, Data: pack()[:10]},
 		} {
-			if err := Settle(m, []Want{bad}); err == nil {
-				t.Errorf("%+v: got no error", bad)
+			if err := s.Settle(t.Context(), p); err == nil {
+				t.Errorf("%s: got no error", name)
 			}
 		}
-		if p, err := os.ReadFile(victim); err != nil || !bytes.Equal(p, []byte("new a")) {
+		if p, err := os.ReadFile(victim); err != nil || !bytes.Equal(p, []byte("kept")) {
 			t.Errorf("victim: got %q, %v", p, err)
 		}
 		if content(m) != "old,old" {

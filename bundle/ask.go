@@ -1,0 +1,382 @@
+package bundle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/dustin/go-humanize"
+	"golang.org/x/sys/unix"
+)
+
+// Query asks a node what it lacks of a manifest.
+type Query struct {
+	Manifest Manifest       `json:"manifest"`
+	Chunks   map[int][]byte `json:"chunks,omitempty"` // of files that the node may have in part, by index
+	Inline   [][]byte       `json:"inline,omitempty"` // every file's content: then nothing more is to be sent
+
+	// Refine says that it is about a delivery that was asked about before, by its
+	// ID: what is needed of the files with Chunks.
+	Refine bool `json:"refine,omitempty"`
+	ID     int  `json:"id,omitempty"`
+}
+
+// Answer is what a node lacks.
+type Answer struct {
+	ID    int    `json:"id"`              // of the delivery, for Settle
+	Wants []Want `json:"wants,omitempty"` // by index, ascending
+	Into  string `json:"into,omitempty"`  // absolute: the directory that packs are sent to
+	Took  []int  `json:"took,omitempty"`  // files whose content came with the question, and was lacking
+	Done  bool   `json:"done,omitempty"`  // everything is in its place
+}
+
+// Want is a file the node lacks.
+type Want struct {
+	Index   int     `json:"index"`             // in Manifest.Files
+	Object  string  `json:"object,omitempty"`  // absolute: where its bytes are written, each at its offset
+	Basis   bool    `json:"basis,omitempty"`   // the node has something like it: its chunks would tell what
+	Ranges  []Range `json:"ranges,omitempty"`  // what is needed of it; none: all
+	Refused string  `json:"refused,omitempty"` // why its destination cannot be written; then nothing is sent
+}
+
+// Range is a piece of a file.
+type Range struct {
+	At  int64 `json:"at"`
+	Len int64 `json:"len"`
+}
+
+// chunked is from which size on a file may be sent in part, in bytes.
+const chunked = 1 << 20
+
+// Ask is the agent's part: it checks the manifest (a path that leaves root is an
+// error), removes what earlier deliveries that were cut short left of the same
+// destinations, makes the directories, and tells what is lacking. A file that
+// has the content but another mode is given the mode.
+func (s *Store) Ask(ctx context.Context, q Query) (Answer, error) {
+	m := q.Manifest
+	if q.Refine {
+		return s.refine(ctx, q)
+	}
+	if err := m.check(); err != nil {
+		return Answer{}, err
+	}
+	if !runForm.MatchString(s.Run) {
+		return Answer{}, fmt.Errorf("manifest: %q is not a run", s.Run)
+	}
+	if len(q.Inline) > 0 && len(q.Inline) != len(m.Files) {
+		return Answer{}, fmt.Errorf("%d contents for %d files", len(q.Inline), len(m.Files))
+	}
+	if err := s.make(); err != nil {
+		return Answer{}, err
+	}
+	if err := os.MkdirAll(m.Root, 0o777); err != nil {
+		return Answer{}, err
+	}
+	root, err := os.OpenRoot(m.Root)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer root.Close()
+	if err := tidy(root, m); err != nil {
+		return Answer{}, err
+	}
+	d, wants, took, err := s.lacking(ctx, root, q)
+	if err != nil {
+		return Answer{}, err
+	}
+	refused := slices.ContainsFunc(wants, func(w Want) bool { return w.Refused != "" })
+	if !refused {
+		if err := s.room(m, d, wants); err != nil {
+			return Answer{}, err
+		}
+	}
+	s.mu.Lock()
+	s.deliveries = append(s.deliveries, d)
+	a := Answer{ID: len(s.deliveries) - 1, Wants: wants, Took: took, Into: s.in()}
+	s.mu.Unlock()
+	if len(wants) > 0 {
+		return a, nil
+	}
+	a.Done = true
+	return a, s.finish(ctx, d)
+}
+
+// refine tells what is needed of files whose chunks are known now.
+func (s *Store) refine(ctx context.Context, q Query) (Answer, error) {
+	s.mu.Lock()
+	if q.ID < 0 || q.ID >= len(s.deliveries) {
+		s.mu.Unlock()
+		return Answer{}, fmt.Errorf("no delivery %d was asked about", q.ID)
+	}
+	d := s.deliveries[q.ID]
+	s.mu.Unlock()
+	root, err := os.OpenRoot(d.m.Root)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer root.Close()
+	a := Answer{ID: q.ID, Into: s.in()}
+	before := s.readEarlier()
+	for _, i := range slices.Sorted(maps.Keys(q.Chunks)) {
+		if i < 0 || i >= len(d.m.Files) {
+			return a, fmt.Errorf("chunks of file %d: the manifest has %d", i, len(d.m.Files))
+		}
+		w := Want{Index: i, Object: s.partial(d.m.Files[i].SHA256)}
+		if err := s.borrow(ctx, root, d.m.Files[i], before, q.Chunks[i], &w); err != nil {
+			return a, err
+		}
+		a.Wants = append(a.Wants, w)
+	}
+	return a, nil
+}
+
+// lacking looks for each file: in its place, among the objects, in the question
+// itself, and in what is like it.
+func (s *Store) lacking(ctx context.Context, root *os.Root, q Query) (_ *incoming, wants []Want, took []int, _ error) {
+	m := q.Manifest
+	d := &incoming{m: m}
+	first := map[string]int{} // by sha256
+	for i, f := range m.Files {
+		if _, twice := first[f.SHA256]; !twice {
+			first[f.SHA256] = i
+		}
+	}
+	before := s.readEarlier()
+	var mu sync.Mutex
+	err := each(ctx, runtime.NumCPU(), len(m.Files), func(ctx context.Context, i int) error {
+		f := m.Files[i]
+		there, refused, err := holds(ctx, root, f)
+		if err != nil || there {
+			return err
+		}
+		w := Want{Index: i, Refused: refused}
+		needed, taken := refused != "", false
+		switch {
+		case needed, first[f.SHA256] != i:
+		case s.has(ctx, f.SHA256, f.Size):
+		case len(q.Inline) > 0:
+			if err := s.take(f, q.Inline[i]); err != nil {
+				return fmt.Errorf("%s: %w", m.dest(f), err)
+			}
+			taken = true
+		default:
+			w.Object, needed = s.partial(f.SHA256), true
+			if f.Size >= chunked {
+				if err := s.borrow(ctx, root, f, before, q.Chunks[i], &w); err != nil {
+					return err
+				}
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if needed {
+			wants = append(wants, w)
+		}
+		if taken {
+			took = append(took, i)
+		}
+		d.place = append(d.place, i)
+		return nil
+	})
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	// A file whose twin is in its place already has no object: it is asked for.
+	for _, i := range d.place {
+		f := m.Files[i]
+		j := first[f.SHA256]
+		if j != i && !slices.Contains(d.place, j) && !s.has(ctx, f.SHA256, f.Size) {
+			wants = append(wants, Want{Index: i, Object: s.partial(f.SHA256)})
+			first[f.SHA256] = i
+			d.place = append(d.place, i)
+		}
+	}
+	slices.SortFunc(wants, func(a, b Want) int { return a.Index - b.Index })
+	slices.Sort(d.place)
+	d.place = slices.Compact(d.place)
+	return d, wants, took, nil
+}
+
+// take makes an object of content that came with the question.
+func (s *Store) take(f File, data []byte) error {
+	if int64(len(data)) != f.Size || sumHex(data) != f.SHA256 {
+		return errOther
+	}
+	temp := filepath.Join(s.in(), f.SHA256+"-"+Short(s.Run))
+	if err := os.WriteFile(temp, data, 0o600); err != nil {
+		_ = os.Remove(temp)
+		return err
+	}
+	return s.keep(temp, f.SHA256)
+}
+
+// room refuses early what cannot fit. The old files stay until the new ones are
+// whole, so there must be room for both; and for the objects, where they are on
+// another file system.
+func (s *Store) room(m Manifest, d *incoming, wants []Want) error {
+	var need, place int64
+	for _, w := range wants {
+		if len(w.Ranges) == 0 {
+			need += m.Files[w.Index].Size
+		}
+		for _, r := range w.Ranges {
+			need += r.Len
+		}
+	}
+	for _, i := range d.place {
+		place += m.Files[i].Size
+	}
+	if apart(s.dir(), m.Root) {
+		if err := fits(m.Root, place); err != nil {
+			return err
+		}
+	}
+	return fits(s.in(), need)
+}
+
+func fits(dir string, need int64) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil || st.Blocks == 0 {
+		return nil // not known here: the transfer will tell
+	}
+	if free := uint64(st.Bavail) * uint64(st.Bsize); uint64(need) > free { //nolint:unconvert // types differ between systems
+		return fmt.Errorf("%s: %w: %s needed, %s free", dir, ErrNoSpace, humanize.Bytes(uint64(need)), humanize.Bytes(free))
+	}
+	return nil
+}
+
+// apart tells whether two directories are on different file systems.
+func apart(a, b string) bool {
+	var x, y unix.Stat_t
+	return unix.Stat(a, &x) == nil && unix.Stat(b, &y) == nil && x.Dev != y.Dev
+}
+
+// borrow copies what the node has of a file already into its partial object, and
+// says what is missing: by its chunks. Without them it only says whether there
+// is anything that they could be looked for in.
+func (s *Store) borrow(ctx context.Context, root *os.Root, f File, before earlier, list []byte, w *Want) error {
+	bases := s.bases(root, f, before)
+	if len(bases) == 0 {
+		return nil
+	}
+	if list == nil {
+		w.Basis = true
+		return nil
+	}
+	chunks, err := unpackChunks(list, f.Size)
+	if err != nil {
+		return fmt.Errorf("manifest: %q: %w", f.Path, err)
+	}
+	w.Ranges, err = fill(ctx, w.Object, f.Size, chunks, bases)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path.Join(root.Name(), f.Path), cause(err))
+	}
+	return nil
+}
+
+// bases lists what may have something in common with f: what a transfer that was
+// cut left of it, the file in its place, and objects of the same name.
+func (s *Store) bases(root *os.Root, f File, before earlier) []string {
+	var found []string
+	for _, p := range slices.Concat(s.partials(f.SHA256), []string{filepath.Join(root.Name(), f.Path)}, s.objects(before[nameKey(f.Path)])) {
+		if fi, err := os.Stat(p); err == nil && fi.Mode().IsRegular() && fi.Size() >= chunkMin {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+func (s *Store) objects(sums []string) []string {
+	var paths []string
+	for _, sum := range sums {
+		if sumForm.MatchString(sum) {
+			paths = append(paths, s.object(sum))
+		}
+	}
+	return paths
+}
+
+// fill writes the chunks that the bases have into the partial object, and gives
+// the ranges of those that they have not: at least one, be it empty, since no
+// ranges mean all.
+func fill(ctx context.Context, object string, size int64, chunks []Chunk, bases []string) ([]Range, error) {
+	missing := map[uint64]bool{}
+	for _, c := range chunks {
+		missing[c.Sum] = true
+	}
+	// The partial object may be a basis itself: the new one takes its place after.
+	out, err := os.OpenFile(object+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer out.Close()
+	err = out.Truncate(size)
+	at := map[uint64][]int64{} // where a chunk belongs
+	var end int64
+	for _, c := range chunks {
+		at[c.Sum] = append(at[c.Sum], end)
+		end += c.Len
+	}
+	for _, b := range bases {
+		if err != nil || len(missing) == 0 {
+			break
+		}
+		err = search(ctx, b, missing, at, out)
+	}
+	if err == nil {
+		err = os.Rename(object+".new", object)
+	}
+	if err != nil {
+		_ = os.Remove(object + ".new")
+		return nil, err
+	}
+	ranges := []Range{}
+	end = 0
+	for _, c := range chunks {
+		if n := len(ranges); missing[c.Sum] && n > 0 && ranges[n-1].At+ranges[n-1].Len == end {
+			ranges[n-1].Len += c.Len
+		} else if missing[c.Sum] {
+			ranges = append(ranges, Range{end, c.Len})
+		}
+		end += c.Len
+	}
+	if len(ranges) == 0 {
+		ranges = append(ranges, Range{size, 0})
+	}
+	return ranges, nil
+}
+
+// search copies what a basis has of the missing chunks. A basis that cannot be
+// read has nothing.
+func search(ctx context.Context, basis string, missing map[uint64]bool, at map[uint64][]int64, out *os.File) error {
+	in, fi, err := OpenRegular(basis)
+	if err != nil {
+		return nil //nolint:nilerr // as said
+	}
+	defer in.Close()
+	var broken error
+	err = eachChunk(ctx, io.LimitReader(in, fi.Size()), func(c Chunk, p []byte) error {
+		if !missing[c.Sum] {
+			return nil
+		}
+		for _, pos := range at[c.Sum] {
+			if _, broken = out.WriteAt(p, pos); broken != nil {
+				return broken
+			}
+		}
+		delete(missing, c.Sum)
+		return nil
+	})
+	if err != nil && broken == nil && !errors.Is(err, ctx.Err()) {
+		return nil // the rest of it cannot be read
+	}
+	return err
+}

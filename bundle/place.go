@@ -1,0 +1,128 @@
+package bundle
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"regexp"
+	"syscall"
+)
+
+var runForm = regexp.MustCompile(`^[0-9A-Za-z]{1,26}$`)
+
+// A temporary file's name tells the run and the destination's base name:
+// unique in its directory, and known again by a later delivery.
+var tempForm = regexp.MustCompile(`^\.conc-[0-9A-Za-z]{1,8}-([0-9a-f]{16})\.part$`)
+
+func tempMark(p string) string {
+	sum := sha256.Sum256([]byte(path.Base(p)))
+	return hex.EncodeToString(sum[:8])
+}
+
+func tempName(run, p string) string {
+	return path.Join(path.Dir(p), ".conc-"+Short(run)+"-"+tempMark(p)+".part")
+}
+
+// tidy makes the directories of m, and removes left-over temporary files of its
+// destinations from them.
+func tidy(root *os.Root, m Manifest) error {
+	marks := map[string]map[string]bool{} // directory: marks of the files in it
+	for _, f := range m.Files {
+		dir := path.Dir(f.Path)
+		if marks[dir] == nil {
+			marks[dir] = map[string]bool{}
+		}
+		marks[dir][tempMark(f.Path)] = true
+	}
+	for dir, mine := range marks {
+		if err := root.MkdirAll(dir, 0o777); err != nil {
+			return fmt.Errorf("%s: %w", path.Join(m.Root, dir), cause(err))
+		}
+		entries, err := fs.ReadDir(root.FS(), dir)
+		if err != nil {
+			return fmt.Errorf("%s: %w", path.Join(m.Root, dir), cause(err))
+		}
+		for _, e := range entries {
+			t := tempForm.FindStringSubmatch(e.Name())
+			if t == nil || !mine[t[1]] || e.IsDir() {
+				continue
+			}
+			if err := root.Remove(path.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("%s: %w", path.Join(m.Root, dir), cause(err))
+			}
+		}
+	}
+	return nil
+}
+
+// holds tells whether f is there, with its content; or why it cannot be.
+func holds(ctx context.Context, root *os.Root, f File) (has bool, refused string, err error) {
+	info, err := root.Lstat(f.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, "", nil
+	case err != nil:
+		return false, "", fmt.Errorf("%s: %w", path.Join(root.Name(), f.Path), cause(err))
+	case info.Mode().IsRegular():
+	case info.Mode()&fs.ModeSymlink != 0:
+		return false, "", nil // the link is replaced, not what it names
+	default:
+		return false, "it is " + kind(info.Mode()) + " on the node", nil
+	}
+	if info.Size() != f.Size {
+		return false, "", nil
+	}
+	in, err := root.OpenFile(f.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return false, "", nil // not readable: it is replaced
+	}
+	defer in.Close()
+	sum, err := hash(ctx, in, f.Size)
+	if err != nil || sum != f.SHA256 {
+		return false, "", ctx.Err()
+	}
+	if info.Mode().Perm() != f.Mode {
+		if err := in.Chmod(f.Mode); err != nil {
+			return false, "", nil // someone else's file: it is replaced
+		}
+	}
+	return true, "", nil
+}
+
+func syncBelow(root *os.Root, dir string) error {
+	d, err := root.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// cause drops the operation and the temporary or relative path from an error of
+// the file system: the callers name the path that a person knows.
+func cause(err error) error {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err
+	}
+	var le *os.LinkError
+	if errors.As(err, &le) {
+		return le.Err
+	}
+	return err
+}
+
+// packForm is the name of a pack on the node: the run, and a number.
+var packForm = regexp.MustCompile(`^[0-9A-Za-z]{1,8}-[0-9]{1,6}\.pack$`)
+
+func packName(run string, n int) string { return fmt.Sprintf("%s-%d.pack", Short(run), n) }
+
+func sumHex(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
