@@ -22,12 +22,14 @@ type Chunk struct {
 // hash are zero: more bits below the usual size than above it, so that most
 // chunks are near it.
 const (
-	chunkMin   = 1 << 10
-	chunkUsual = 4 << 10
-	chunkMax   = 32 << 10
+	chunkMin   = 512
+	chunkUsual = 2 << 10
+	chunkMax   = 16 << 10
 
-	maskBelow = 1<<14 - 1
-	maskAbove = 1<<10 - 1
+	window = 64 // bytes that the rolling hash is of
+
+	maskBelow = 1<<13 - 1
+	maskAbove = 1<<9 - 1
 
 	chunkBytes = 8 // of one in a list that travels: 16 bits of length, 48 of sum
 )
@@ -49,6 +51,9 @@ func border(p []byte) int {
 		return n
 	}
 	var h uint64
+	for _, b := range p[chunkMin-window : chunkMin] {
+		h = h<<1 + gear[b]
+	}
 	i := chunkMin
 	for usual := min(n, chunkUsual); i < usual; i++ {
 		// The high bits have seen the most bytes.
@@ -86,7 +91,7 @@ func fold(a, b uint64) uint64 {
 // eachChunk cuts what r has into chunks, and gives each with its bytes, which
 // are only good until it returns.
 func eachChunk(ctx context.Context, r io.Reader, tell func(c Chunk, p []byte) error) error {
-	buf := make([]byte, 16*chunkMax)
+	buf := make([]byte, 64*chunkMax)
 	start, end := 0, 0
 	for last := false; ; {
 		if err := ctx.Err(); err != nil {

@@ -32,7 +32,7 @@ func fingerprintOf(t *testing.T, p []byte) []Chunk {
 }
 
 func TestChunksAreTheWholeFile(t *testing.T) {
-	for _, n := range []int{0, 1, chunkMin - 1, chunkMin, chunkMin + 1, chunkMax, chunkMax + 1, 16 * chunkMax, 16*chunkMax + 1, 5 << 20} {
+	for _, n := range []int{0, 1, chunkMin - 1, chunkMin, chunkMin + 1, chunkMax, chunkMax + 1, 64 * chunkMax, 64*chunkMax + 1, 5 << 20} {
 		for _, p := range [][]byte{random(n, 1), make([]byte, n)} {
 			chunks := fingerprintOf(t, p)
 			rest := p

@@ -30,6 +30,17 @@ type Store struct {
 	verified   map[string]fs.FileInfo // objects whose content was looked at, as they were then
 }
 
+// Manifest gives what a delivery is of, by the Answer's ID; an empty one when
+// there was none.
+func (s *Store) Manifest(id int) Manifest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if id < 0 || id >= len(s.deliveries) {
+		return Manifest{}
+	}
+	return s.deliveries[id].m
+}
+
 // incoming is a delivery that was asked about.
 type incoming struct {
 	m     Manifest

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dustin/go-humanize"
 )
 
 // Attr is one attribute of a node, resolved.
@@ -107,6 +109,17 @@ func (n *Node) Port() int {
 		return p
 	}
 	return 22
+}
+
+// Size gives a key that holds a number of bytes (cache.size), or the built-in
+// value of that key. It was checked when the file was read.
+func (n *Node) Size(key string) int64 {
+	for _, s := range []string{n.Get(key), builtIn(key)} {
+		if size, err := humanize.ParseBytes(s); err == nil {
+			return int64(size)
+		}
+	}
+	return 0
 }
 
 // Duration gives a key that holds a time limit (timeout.job and its like), or

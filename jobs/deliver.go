@@ -126,12 +126,17 @@ func (d Deliver) Do(ctx context.Context, env *Env) error {
 		return err
 	}
 	to := farPath(env.Far, d.To, env.Far.Bundle())
-	sent, err := bundle.Deliver(ctx, env.Far, to, sources, env.Progress)
+	sent, err := bundle.Deliver(ctx, env.Far, to, sources, env.delivery())
 	if err != nil {
 		return transfer(err)
 	}
 	env.Note("%s", tell(sent))
 	return nil
+}
+
+// delivery is how this step delivers.
+func (e *Env) delivery() bundle.Options {
+	return bundle.Options{Run: e.Owner.Run, Progress: e.Progress, Index: e.Index}
 }
 
 // sources turns the patterns into files. Each must match.

@@ -18,7 +18,10 @@ import (
 
 // pipeNode is a node at the other end of a pipe: a real SFTP server, and the
 // agent's side of a delivery.
-type pipeNode struct{ home, bundle string }
+type pipeNode struct {
+	home, bundle string
+	store        *bundle.Store
+}
 
 func (n pipeNode) Home() string   { return n.home }
 func (n pipeNode) Bundle() string { return n.bundle }
@@ -33,18 +36,19 @@ func (n pipeNode) SFTP(context.Context) (*sftp.Client, error) {
 	return sftp.NewClientPipe(here, here)
 }
 
-func (n pipeNode) Lacking(_ context.Context, m bundle.Manifest) ([]bundle.Want, error) {
-	return bundle.Lacking(m, "01JD0000000000000000ABCDEF")
+func (n pipeNode) Ask(ctx context.Context, q bundle.Query) (bundle.Answer, error) {
+	return n.store.Ask(ctx, q)
 }
 
-func (n pipeNode) Settle(_ context.Context, m bundle.Manifest, sent []bundle.Want) error {
-	return bundle.Settle(m, sent)
+func (n pipeNode) Settle(ctx context.Context, s bundle.Settlement) error {
+	return n.store.Settle(ctx, s)
 }
 
 // newPair is a workstation and its node.
 func newPair(t *testing.T) (here, node *place) {
 	here, node = newPlace(t, Local), newPlace(t, Remote)
-	here.Far = pipeNode{node.Home, node.Bundle}
+	store := &bundle.Store{Home: node.Home, Run: "01JD0000000000000000ABCDEF", Limit: 1 << 30}
+	here.Far = pipeNode{node.Home, node.Bundle, store}
 	return here, node
 }
 
@@ -67,7 +71,7 @@ func TestDeliver(t *testing.T) {
 	if got := node.tree("shop-bundle"); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if here.said != "7 files, 25 B, sha256 verified" {
+	if here.said != "7 files, 25 B, sha256 verified, 19 B sent" { // two have the content of others
 		t.Errorf("note: got %q", here.said)
 	}
 	src("-x", "DASH")

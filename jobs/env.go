@@ -29,6 +29,7 @@ type Env struct {
 	Log      zerolog.Logger
 	Out      io.Writer                         // live output: bytes of any kind, bounded and escaped by conc
 	Progress func(done, total int64)           // in bytes; never nil; total 0 when not known
+	Index    *bundle.Index                     // what is known of local files; may be nil
 	Far      bundle.Far                        // the node, for a local op of a run that has one; else nil
 	Secret   func(name string) (string, error) // looks a secret up by its name; never nil
 

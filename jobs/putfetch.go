@@ -127,7 +127,7 @@ func (p Put) Do(ctx context.Context, env *Env) error {
 	}
 	dest := farPath(env.Far, p.Destination, env.Far.Home())
 	sent, err := bundle.Deliver(ctx, env.Far, path.Dir(dest),
-		[]bundle.Source{{Local: name, Path: path.Base(dest), Mode: p.Mode}}, env.Progress)
+		[]bundle.Source{{Local: name, Path: path.Base(dest), Mode: p.Mode}}, env.delivery())
 	if err != nil {
 		return transfer(err)
 	}

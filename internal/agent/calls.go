@@ -160,23 +160,26 @@ func (c *Client) Held(ctx context.Context) (*bundle.HeldError, error) {
 	return h, nil
 }
 
-// Lacking asks which files of the manifest the node lacks: bundle.Lacking, there.
-func (c *Client) Lacking(ctx context.Context, m bundle.Manifest) ([]bundle.Want, error) {
-	var wants []bundle.Want
-	if err := c.do(ctx, callLacking, deliverParams{Manifest: m}, &wants); err != nil {
-		return nil, err
+// Ask asks what the node lacks: bundle.Store.Ask, there.
+func (c *Client) Ask(ctx context.Context, q bundle.Query) (bundle.Answer, error) {
+	var a bundle.Answer
+	if err := c.do(ctx, callAsk, q, &a); err != nil {
+		return a, err
 	}
-	for _, w := range wants {
-		if w.Index < 0 || w.Index >= len(m.Files) || !path.IsAbs(w.Temp) {
-			return nil, badFrame("a file to send that is not in the manifest")
+	for _, w := range a.Wants {
+		if w.Refused == "" && !path.IsAbs(w.Object) {
+			return a, badFrame("a file to send that has no place")
 		}
 	}
-	return wants, nil
+	if len(a.Wants) > 0 && !path.IsAbs(a.Into) {
+		return a, badFrame("files to send that have no place")
+	}
+	return a, nil
 }
 
-// Settle puts what was sent in its place: bundle.Settle, there.
-func (c *Client) Settle(ctx context.Context, m bundle.Manifest, sent []bundle.Want) error {
-	return c.do(ctx, callSettle, deliverParams{Manifest: m, Sent: sent}, nil)
+// Settle puts what was sent in its place: bundle.Store.Settle, there.
+func (c *Client) Settle(ctx context.Context, s bundle.Settlement) error {
+	return c.do(ctx, callSettle, s, nil)
 }
 
 // Adopt takes on the interrupted run that the agent was configured with, in its

@@ -66,16 +66,39 @@ func (se *session) readDelivered(run string) (delivered, error) {
 	return d, nil
 }
 
-// settle puts what was sent in its place, and notes what is in the bundle then.
-// A note that cannot be kept is no reason to fail the delivery.
-func (se *session) settle(p deliverParams) error {
-	if err := bundle.Settle(p.Manifest, p.Sent); err != nil {
+// ask tells what a delivery lacks.
+func (se *session) ask(q bundle.Query) (bundle.Answer, error) {
+	if q.Refine {
+		q.Manifest = se.store.Manifest(q.ID)
+	}
+	if err := se.mayDeliver(q.Manifest.Root); err != nil {
+		return bundle.Answer{}, err
+	}
+	a, err := se.store.Ask(se.ctx, q)
+	if err == nil && a.Done {
+		se.arrived(a.ID)
+	}
+	return a, err
+}
+
+// settle takes what was sent in, and puts it in its place.
+func (se *session) settle(s bundle.Settlement) error {
+	if err := se.mayDeliver(se.store.Manifest(s.ID).Root); err != nil {
 		return err
 	}
-	if err := se.noteDelivered(p.Manifest); err != nil {
+	err := se.store.Settle(se.ctx, s)
+	if err == nil && s.Last {
+		se.arrived(s.ID)
+	}
+	return err
+}
+
+// arrived notes what is in the bundle now. A note that cannot be kept is no
+// reason to fail the delivery.
+func (se *session) arrived(id int) {
+	if err := se.noteDelivered(se.store.Manifest(id)); err != nil {
 		se.Log.Warn().Err(err).Msg("what was delivered is not noted")
 	}
-	return nil
 }
 
 // noteDelivered is called once a time: a run's deliveries are steps of it.

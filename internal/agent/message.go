@@ -70,7 +70,7 @@ const (
 	callMark    = "mark"
 	callUnlock  = "unlock"
 	callElevate = "elevate"
-	callLacking = "lacking"
+	callAsk     = "ask"
 	callSettle  = "settle"
 
 	callProcedure = "procedure"
@@ -116,11 +116,6 @@ type procedureParams struct {
 	Name   string          `json:"name"`
 	Sudo   bool            `json:"sudo,omitempty"`
 	Params json.RawMessage `json:"params,omitempty"`
-}
-
-type deliverParams struct {
-	Manifest bundle.Manifest `json:"manifest"`
-	Sent     []bundle.Want   `json:"sent,omitempty"`
 }
 
 type replyBody struct {

@@ -42,9 +42,9 @@ type filer interface {
 // relayBody is one thing that the root agent wants of the node. After the reply
 // to "files" the connection is a file channel.
 type relayBody struct {
-	Want     string          `json:"want"` // "files", or a call's method
-	Manifest bundle.Manifest `json:"manifest"`
-	Sent     []bundle.Want   `json:"sent,omitempty"`
+	Want       string             `json:"want"` // "files", or a call's method
+	Query      *bundle.Query      `json:"query,omitempty"`
+	Settlement *bundle.Settlement `json:"settlement,omitempty"`
 }
 
 const relayFiles = "files"
@@ -120,10 +120,10 @@ func (r *relay) serve(conn *net.UnixConn) {
 		if files, err = lends.Files(r.ctx); err == nil {
 			defer files.Close()
 		}
-	case want.Want == callLacking:
-		result, err = far.Lacking(r.ctx, want.Manifest)
-	case want.Want == callSettle:
-		err = far.Settle(r.ctx, want.Manifest, want.Sent)
+	case want.Want == callAsk && want.Query != nil:
+		result, err = far.Ask(r.ctx, *want.Query)
+	case want.Want == callSettle && want.Settlement != nil:
+		err = far.Settle(r.ctx, *want.Settlement)
 	default:
 		err = badFrame("a wish for %.20q", want.Want)
 	}
@@ -199,19 +199,19 @@ func (b *borrowed) SFTP(ctx context.Context) (*sftp.Client, error) {
 	return client, nil
 }
 
-// Lacking is Client.Lacking, on that connection.
-func (b *borrowed) Lacking(ctx context.Context, m bundle.Manifest) ([]bundle.Want, error) {
-	var wants []bundle.Want
-	conn, _, err := b.ask(ctx, relayBody{Want: callLacking, Manifest: m}, &wants)
+// Ask is Client.Ask, on that connection.
+func (b *borrowed) Ask(ctx context.Context, q bundle.Query) (bundle.Answer, error) {
+	var a bundle.Answer
+	conn, _, err := b.ask(ctx, relayBody{Want: callAsk, Query: &q}, &a)
 	if err != nil {
-		return nil, err
+		return a, err
 	}
-	return wants, conn.Close()
+	return a, conn.Close()
 }
 
 // Settle is Client.Settle, on that connection.
-func (b *borrowed) Settle(ctx context.Context, m bundle.Manifest, sent []bundle.Want) error {
-	conn, _, err := b.ask(ctx, relayBody{Want: callSettle, Manifest: m, Sent: sent}, nil)
+func (b *borrowed) Settle(ctx context.Context, s bundle.Settlement) error {
+	conn, _, err := b.ask(ctx, relayBody{Want: callSettle, Settlement: &s}, nil)
 	if err != nil {
 		return err
 	}

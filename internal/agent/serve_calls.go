@@ -101,18 +101,18 @@ func (se *session) answer(c callBody) (any, error) {
 			return nil, badFrame("texts to hide that cannot be read")
 		}
 		return nil, se.take(p)
-	case callLacking, callSettle:
-		var p deliverParams
-		if err := json.Unmarshal(c.Params, &p); err != nil {
+	case callAsk:
+		var q bundle.Query
+		if err := json.Unmarshal(c.Params, &q); err != nil {
 			return nil, err
 		}
-		if err := se.mayDeliver(p.Manifest.Root); err != nil {
+		return se.ask(q)
+	case callSettle:
+		var s bundle.Settlement
+		if err := json.Unmarshal(c.Params, &s); err != nil {
 			return nil, err
 		}
-		if c.Method == callLacking {
-			return bundle.Lacking(p.Manifest, se.owner.Run)
-		}
-		return nil, se.settle(p)
+		return nil, se.settle(s)
 	case callProcedure:
 		var p procedureParams
 		if err := json.Unmarshal(c.Params, &p); err != nil {

@@ -145,6 +145,7 @@ type session struct {
 	leave   chan struct{}      // jobs.Env.Leave of root's steps
 
 	doing procedures
+	store *bundle.Store
 
 	run  runState
 	held atomic.Bool // the bundle was opened or found to be ours, and not closed since
@@ -399,6 +400,7 @@ func (se *session) configure(f frame) error {
 		se.plan = plan
 	}
 	se.node, se.owner, se.setOut, se.config = node, c.Owner, c.Record, c
+	se.store = &bundle.Store{Home: se.Home, Run: c.Owner.Run, Limit: node.Size("cache.size")}
 	if se.setOut != nil {
 		se.setOut.Steps = c.Specs
 	}

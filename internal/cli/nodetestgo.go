@@ -179,7 +179,7 @@ func (g *goTests) on(ctx context.Context, c *agent.Client, report func(nodetest.
 	for _, p := range packages {
 		sources = append(sources, p.sources...)
 	}
-	if _, err := bundle.Deliver(ctx, c, room, sources, nil); err != nil {
+	if _, err := bundle.Deliver(ctx, c, room, sources, bundle.Options{}); err != nil {
 		if ctx.Err() != nil || c.Err() != nil {
 			return err
 		}
