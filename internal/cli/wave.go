@@ -46,7 +46,7 @@ func (p *program) run(ctx context.Context, f *config.File, tasks []task, o runOp
 	defer release()
 	w := &wave{
 		program: p, file: f, id: id, options: o, interrupt: interrupt,
-		secrets: sudo.secrets, sudo: sudo, log: zerolog.New(logFile), show: show, keep: ui.Log(logFile), several: len(tasks) > 1,
+		secrets: sudo.secrets, sudo: sudo, index: &bundle.Index{}, log: zerolog.New(logFile), show: show, keep: ui.Log(logFile), several: len(tasks) > 1,
 	}
 	names := make([]string, len(tasks))
 	for i, t := range tasks {
@@ -99,6 +99,7 @@ type wave struct {
 	secrets   *secrets
 	sudo      *sudoers
 	log       zerolog.Logger
+	index     *bundle.Index // of the local files that are delivered
 	mu        sync.Mutex // held while an event is told
 	show      runner.Sink
 	keep      runner.Sink
