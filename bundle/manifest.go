@@ -91,12 +91,7 @@ func read(ctx context.Context, root string, sources []Source, known *Index) (Man
 	infos := make([]fs.FileInfo, len(sources))
 	err := each(ctx, runtime.NumCPU(), len(sources), func(ctx context.Context, i int) error {
 		s := sources[i]
-		in, info, err := OpenRegular(s.Local)
-		if err != nil {
-			return err
-		}
-		defer in.Close()
-		sum, err := known.sum(ctx, s.Local, in, info)
+		info, sum, err := known.look(ctx, s.Local)
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return changed(s.Local)
 		}

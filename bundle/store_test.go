@@ -271,3 +271,55 @@ func TestAWrongIndex(t *testing.T) {
 		}
 	}
 }
+
+// An index that is kept saves the reading, and one that was tampered with is none.
+func TestTheIndexIsKept(t *testing.T) {
+	dir := t.TempDir()
+	local := write(t, filepath.Join(dir, "a"), noise(1000), 0o644)
+	other := write(t, filepath.Join(dir, "b"), noise(1000), 0o644)
+	path := filepath.Join(dir, "state", "index.json")
+	x := OpenIndex(path)
+	read := func(local string) string {
+		t.Helper()
+		m, _, err := read(t.Context(), dir, []Source{{Local: local, Path: "a"}}, x)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m.Files[0].SHA256
+	}
+	a, b := read(local), read(other)
+	if err := x.Save(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("files that were written just now are remembered")
+	}
+	for _, e := range x.files { // as if they had been left alone
+		e.Stat.Change -= int64(time.Hour)
+		e.Stat.Time -= int64(time.Hour)
+	}
+	for name, e := range x.files {
+		e.Check = e.check(name)
+	}
+	x.changed = true
+	if err := x.Save(); err != nil {
+		t.Fatal(err)
+	}
+	kept := OpenIndex(path)
+	if len(kept.files) != 2 || kept.files[local].Sum != a || kept.files[other].Sum != b {
+		t.Errorf("got %v back", kept.files)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	swapped := strings.NewReplacer(a, b, b, a).Replace(string(text))
+	for name, text := range map[string]string{"swapped": swapped, "cut": string(text[:len(text)/2]), "no JSON": "x", "another version": strings.Replace(string(text), `"v":1`, `"v":2`, 1)} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if x := OpenIndex(path); len(x.files) > 0 {
+			t.Errorf("%s: got %d files, want none", name, len(x.files))
+		}
+	}
+}

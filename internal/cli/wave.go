@@ -46,7 +46,7 @@ func (p *program) run(ctx context.Context, f *config.File, tasks []task, o runOp
 	defer release()
 	w := &wave{
 		program: p, file: f, id: id, options: o, interrupt: interrupt,
-		secrets: sudo.secrets, sudo: sudo, index: &bundle.Index{}, log: zerolog.New(logFile), show: show, keep: ui.Log(logFile), several: len(tasks) > 1,
+		secrets: sudo.secrets, sudo: sudo, index: bundle.OpenIndex(filepath.Join(p.env.StateDir, "index.json")), log: zerolog.New(logFile), show: show, keep: ui.Log(logFile), several: len(tasks) > 1,
 	}
 	names := make([]string, len(tasks))
 	for i, t := range tasks {
@@ -54,6 +54,9 @@ func (p *program) run(ctx context.Context, f *config.File, tasks []task, o runOp
 	}
 	w.emit(runner.Event{Type: runner.RunStart, Command: o.command, Nodes: names, Version: Version})
 	outcomes := w.all(ctx, tasks)
+	if err := w.index.Save(); err != nil {
+		w.log.Warn().Err(err).Msg("what is known of local files is not kept")
+	}
 	codes := make([]int, len(outcomes))
 	counts := map[jobs.Status]int{}
 	for i, out := range outcomes {
