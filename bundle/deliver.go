@@ -27,7 +27,8 @@ func (e *InTheWayError) Error() string { return e.Path + ": " + e.Why }
 // Far is the node as a delivery sees it: a file server, and an agent that has a
 // Store.
 type Far interface {
-	SFTP(ctx context.Context) (*sftp.Client, error) // a channel of the caller's own, who closes it
+	SFTP(ctx context.Context) (*sftp.Client, error)  // a channel of the caller's own, who closes it
+	Spare(ctx context.Context) (*sftp.Client, error) // one more; an error where the connection has no room for it
 	Ask(ctx context.Context, q Query) (Answer, error)
 	Settle(ctx context.Context, s Settlement) error
 	Home() string   // absolute, on the node

@@ -48,6 +48,7 @@ func newFar(t *testing.T) *far {
 func (f *far) Home() string   { return f.home }
 func (f *far) Bundle() string { return f.bundle }
 
+func (f *far) Spare(ctx context.Context) (*sftp.Client, error) { return f.SFTP(ctx) }
 func (f *far) SFTP(context.Context) (*sftp.Client, error) {
 	f.opened.Add(1)
 	here, there := net.Pipe()

@@ -157,7 +157,7 @@ func kind(m fs.FileMode) string {
 // hash reads exactly size bytes of r; io.ErrUnexpectedEOF when there are fewer.
 func hash(ctx context.Context, r io.Reader, size int64) (string, error) {
 	h := sha256.New()
-	n, err := io.CopyBuffer(h, &ctxReader{ctx, io.LimitReader(r, size)}, make([]byte, 256<<10))
+	n, err := io.CopyBuffer(h, &ctxReader{ctx, io.LimitReader(r, size)}, make([]byte, min(max(size, 512), 256<<10)))
 	if err == nil && n < size {
 		err = io.ErrUnexpectedEOF
 	}

@@ -228,14 +228,19 @@ func (b *outbox) run(ctx context.Context, whole, small []slice, first []byte, wa
 	var work, made sync.WaitGroup
 	for i := range ways {
 		work.Go(func() {
-			client, err := b.far.SFTP(ctx)
+			open := b.far.Spare
+			if i == 0 { // one is enough
+				open = b.far.SFTP
+			}
+			client, err := open(ctx)
 			if err != nil {
-				if i == 0 { // one is enough
+				if i == 0 {
 					b.cancel(err)
 				}
 				return
 			}
-			defer within(context.Background(), client.Close) //nolint:errcheck // what counts has been answered
+			// What counts has been answered: a goodbye is not waited for.
+			defer func() { go client.Close() }() //nolint:errcheck // it ends with the connection at the latest
 			var own sync.WaitGroup
 			for range runners {
 				own.Go(func() { b.runner(ctx, client) })

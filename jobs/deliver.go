@@ -112,7 +112,7 @@ func farLine(n *config.Node, words ...string) string {
 
 // Prepare looks at the sources.
 func (d Deliver) Prepare(ctx context.Context, env *Env) error {
-	_, err := d.sources(ctx, env)
+	_, err := d.sources(ctx, env, true)
 	return err
 }
 
@@ -121,7 +121,7 @@ func (d Deliver) Do(ctx context.Context, env *Env) error {
 	if err := needsNode(env, "deliver"); err != nil {
 		return err
 	}
-	sources, err := d.sources(ctx, env)
+	sources, err := d.sources(ctx, env, false)
 	if err != nil {
 		return err
 	}
@@ -139,9 +139,10 @@ func (e *Env) delivery() bundle.Options {
 	return bundle.Options{Run: e.Owner.Run, Progress: e.Progress, Index: e.Index}
 }
 
-// sources turns the patterns into files. Each must match.
-func (d Deliver) sources(ctx context.Context, env *Env) ([]bundle.Source, error) {
-	g := gathering{at: map[string]string{}}
+// sources turns the patterns into files. Each must match; with try, each is
+// opened, too.
+func (d Deliver) sources(ctx context.Context, env *Env, try bool) ([]bundle.Source, error) {
+	g := gathering{try: try, at: map[string]string{}}
 	for _, pattern := range d.Sources {
 		found, err := env.Glob(pattern)
 		switch {

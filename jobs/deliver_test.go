@@ -26,6 +26,7 @@ type pipeNode struct {
 func (n pipeNode) Home() string   { return n.home }
 func (n pipeNode) Bundle() string { return n.bundle }
 
+func (n pipeNode) Spare(ctx context.Context) (*sftp.Client, error) { return n.SFTP(ctx) }
 func (n pipeNode) SFTP(context.Context) (*sftp.Client, error) {
 	here, there := net.Pipe()
 	server, err := sftp.NewServer(there)

@@ -14,6 +14,7 @@ import (
 
 // gathering collects the files to deliver, in order.
 type gathering struct {
+	try     bool // open each, to see whether it can be read
 	sources []bundle.Source
 	at      map[string]string // path at the destination: local file
 }
@@ -82,13 +83,18 @@ func (g *gathering) file(local, dest string) error {
 		}
 		return fmt.Errorf("%s and %s would both become %s", other, local, dest)
 	}
-	f, _, err := bundle.OpenRegular(local)
-	if err != nil {
-		return err
+	if g.try {
+		f, _, err := bundle.OpenRegular(local)
+		if err == nil {
+			err = f.Close()
+		}
+		if err != nil {
+			return err
+		}
 	}
 	g.at[dest] = local
 	g.sources = append(g.sources, bundle.Source{Local: local, Path: dest})
-	return f.Close()
+	return nil
 }
 
 func firstError(errs ...error) error {

@@ -47,6 +47,8 @@ type Journals interface {
 type Transport interface {
 	Start(ctx context.Context, command string) (Proc, error)
 	SFTP(ctx context.Context) (*sftp.Client, error)
+	Spare(ctx context.Context) (*sftp.Client, error) // one more file channel, where that costs nothing but its opening
+	Warm(files int)                                  // file channels that will be wanted soon: it does not wait
 }
 
 // Proc is a program started over a Transport. Close makes the blocked calls of

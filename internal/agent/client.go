@@ -412,6 +412,9 @@ func (c *Client) tell(k kind) error {
 // SFTP opens a file channel beside the agent.
 func (c *Client) SFTP(ctx context.Context) (*sftp.Client, error) { return c.t.SFTP(ctx) }
 
+// Spare opens one more file channel, on the same connection only.
+func (c *Client) Spare(ctx context.Context) (*sftp.Client, error) { return c.t.Spare(ctx) }
+
 // Files opens a file channel beside the agent as bytes, for the SFTP client of
 // another process.
 func (c *Client) Files(ctx context.Context) (io.ReadWriteCloser, error) {

@@ -129,7 +129,7 @@ func exitStatus(err error) int {
 	if err == nil {
 		return 0
 	}
-	var sshExit interface{ ExitStatus() int } // *ssh.ExitError
+	var sshExit interface{ ExitStatus() int } // *sshconn.ExitError
 	var exit interface{ ExitCode() int }      // *exec.ExitError
 	switch {
 	case errors.As(err, &sshExit):

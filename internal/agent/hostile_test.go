@@ -18,6 +18,8 @@ type script struct {
 	say func(nonce string, in io.Reader, out io.Writer)
 }
 
+func (s *script) Warm(int)                                        {}
+func (s *script) Spare(ctx context.Context) (*sftp.Client, error) { return s.SFTP(ctx) }
 func (s *script) SFTP(context.Context) (*sftp.Client, error) { return nil, errors.New("no files here") }
 
 func (s *script) Start(context.Context, string) (Proc, error) {

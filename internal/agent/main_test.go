@@ -255,6 +255,8 @@ func (p *pipes) Start(ctx context.Context, command string) (Proc, error) {
 	return proc, nil
 }
 
+func (p *pipes) Warm(int)                                          {}
+func (p *pipes) Spare(ctx context.Context) (*sftp.Client, error) { return p.SFTP(ctx) }
 func (p *pipes) SFTP(context.Context) (*sftp.Client, error) { return nil, errors.New("no files here") }
 
 type pipeProc struct {
@@ -304,6 +306,8 @@ func (s *shell) Start(_ context.Context, command string) (Proc, error) {
 	return p, nil
 }
 
+func (s *shell) Warm(int)                                        {}
+func (s *shell) Spare(ctx context.Context) (*sftp.Client, error) { return s.SFTP(ctx) }
 func (s *shell) SFTP(context.Context) (*sftp.Client, error) {
 	if s.noSFTP {
 		return nil, errors.New("subsystem request failed\x1b[2J")

@@ -199,6 +199,11 @@ func (b *borrowed) SFTP(ctx context.Context) (*sftp.Client, error) {
 	return client, nil
 }
 
+// Spare gives none: each would be lent by a connection of its own.
+func (b *borrowed) Spare(context.Context) (*sftp.Client, error) {
+	return nil, errors.New("no further file channel is lent")
+}
+
 // Ask is Client.Ask, on that connection.
 func (b *borrowed) Ask(ctx context.Context, q bundle.Query) (bundle.Answer, error) {
 	var a bundle.Answer

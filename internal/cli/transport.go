@@ -30,3 +30,7 @@ func (t connTransport) Files(ctx context.Context) (io.ReadWriteCloser, error) {
 }
 
 func (t connTransport) SFTP(ctx context.Context) (*sftp.Client, error) { return t.conn.SFTP(ctx) }
+
+func (t connTransport) Spare(ctx context.Context) (*sftp.Client, error) { return t.conn.Spare(ctx) }
+
+func (t connTransport) Warm(files int) { t.conn.Warm(files) }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // Conn is an authenticated connection. Every read and write under it has a
@@ -21,8 +22,12 @@ type Conn struct {
 
 	growing sync.Mutex // held while a further connection is made
 
+	measured chan struct{} // closed when trip is set
+	trip     time.Duration // one round trip
+
 	mu     sync.Mutex
 	chains []*chain
+	warm   []*warm
 	over   bool
 	err    error
 }
@@ -32,7 +37,7 @@ const maxChains = 8
 
 // Dial connects and authenticates, through the jump hosts if there are any.
 func Dial(ctx context.Context, t Target, o Options) (*Conn, error) {
-	c := &Conn{dialer: newDialer(t, o), done: make(chan struct{})}
+	c := &Conn{dialer: newDialer(t, o), done: make(chan struct{}), measured: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	ch, err := c.dial(ctx)
 	if err != nil {
@@ -40,7 +45,11 @@ func Dial(ctx context.Context, t Target, o Options) (*Conn, error) {
 		c.dialer.close()
 		return nil, err
 	}
-	return c, c.add(ch)
+	if err := c.add(ch); err != nil {
+		return c, err
+	}
+	c.background(func() { c.measure(ch) })
+	return c, nil
 }
 
 // dial makes one more connection.
@@ -123,6 +132,7 @@ func (c *Conn) Err() error {
 func (c *Conn) Close() error {
 	c.end(nil)
 	c.wg.Wait()
+	c.cool()
 	return nil
 }
 

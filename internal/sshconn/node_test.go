@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/ssh"
 
 	"example.org/conc/internal/testnode"
 )
@@ -148,7 +147,7 @@ func TestStartAndSFTP(t *testing.T) {
 			if err != nil || !strings.HasSuffix(string(out), "hello") {
 				t.Errorf("got %q, %v, want hello", out, err)
 			}
-			var exit *ssh.ExitError
+			var exit *ExitError
 			if err := p.Wait(); !errors.As(err, &exit) || exit.ExitStatus() != 3 {
 				t.Errorf("got %v, want exit 3", err)
 			}

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -16,29 +18,69 @@ type Proc interface {
 	Stdin() io.WriteCloser
 	Stdout() io.Reader
 	Stderr() io.Reader
-	Wait() error  // *ssh.ExitError, *ssh.ExitMissingError or *Error{Lost}
+	Wait() error  // *ExitError, *ssh.ExitMissingError or *Error
 	Close() error // closes the channel; does not end the program
 }
 
-// Start starts a program. When the server allows no further session on this
-// connection, a second connection to the same target is made for it.
+// Start starts a program. The server's word that it does is not waited for:
+// what is written travels along, and a program that was not started is told by
+// Wait. When the server allows no further session on this connection, a second
+// connection to the same target is made for it.
 func (c *Conn) Start(ctx context.Context, command string) (Proc, error) {
-	p, err := c.session(ctx)
+	p, err := c.session(ctx, maxChains)
 	if err != nil {
 		return nil, err
 	}
-	err = c.within(ctx, p, func() error { return p.Start(command) })
-	switch {
-	case err == nil:
-		return p, nil
-	case ctx.Err() != nil, errors.As(err, new(*Error)):
+	if err := c.within(ctx, p, func() error {
+		_, err := p.ch.SendRequest("exec", false, asString(command))
+		return err
+	}); err != nil {
 		return nil, err
 	}
-	return nil, errorf(NoAuth, "", "%s: the server does not start a program: %w", c.dialer.t.label(), err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		c.wg.Go(func() { c.doubt(p) })
+	}
+	return p, nil
 }
 
-// session opens a session on the first connection that has room for one.
-func (c *Conn) session(ctx context.Context) (*proc, error) {
+// doubtAfter is how long a program may be mute before the server is asked
+// whether it starts any.
+const doubtAfter = 3 * time.Second
+
+// doubt looks after a program of which nothing is heard. A request that is not
+// answered may have been refused; another one, for nothing and on a session of
+// its own, is.
+func (c *Conn) doubt(p *proc) {
+	select {
+	case <-time.After(doubtAfter):
+	case <-p.heard:
+		return
+	case <-p.exited:
+		return
+	case <-c.ctx.Done():
+		return
+	}
+	q, err := c.open(c.ctx, p.chain)
+	if err != nil {
+		return
+	}
+	defer q.Close() //nolint:errcheck // it was asked for nothing
+	if ok, err := q.ch.SendRequest("exec", true, asString("exit 0")); err != nil || ok {
+		return
+	}
+	p.mu.Lock()
+	p.refused = errorf(NoAuth, "is the account's limit of processes reached?", "%s: the server does not start a program", c.dialer.t.label())
+	p.mu.Unlock()
+	_ = p.ch.Close()
+}
+
+func asString(s string) []byte { return ssh.Marshal(struct{ S string }{s}) }
+
+// session opens a session on the first connection that has room for one, and on
+// a further one when there are fewer than most.
+func (c *Conn) session(ctx context.Context, most int) (*proc, error) {
 	tried := 0
 	try := func() (*proc, error) {
 		for {
@@ -63,6 +105,9 @@ func (c *Conn) session(ctx context.Context) (*proc, error) {
 	if p, err := try(); p != nil || err != nil {
 		return p, err
 	}
+	if most == 0 {
+		return nil, errorf(NoAuth, "MaxSessions in the node's sshd_config sets the limit", "%s: the server allows no further session", c.dialer.t.label())
+	}
 	c.growing.Lock()
 	defer c.growing.Unlock()
 	// What others made in the meantime comes first.
@@ -70,7 +115,7 @@ func (c *Conn) session(ctx context.Context) (*proc, error) {
 		return p, err
 	}
 	name := c.dialer.t.label()
-	if tried >= maxChains {
+	if tried >= most {
 		return nil, errorf(NoAuth, "MaxSessions in the node's sshd_config sets the limit", "%s: the server allows no further session, on %d connections", name, tried)
 	}
 	both, stop := c.bound(ctx)
@@ -106,18 +151,13 @@ func (c *Conn) bound(ctx context.Context) (context.Context, func()) {
 // open opens a session on one connection. The error is *ssh.OpenChannelError
 // when the server does not want to.
 func (c *Conn) open(ctx context.Context, ch *chain) (*proc, error) {
-	p := &proc{conn: c, chain: ch}
-	err := c.within(ctx, p, func() (err error) {
-		if p.Session, err = ch.last().client.NewSession(); err != nil {
-			return err
+	p := &proc{conn: c, chain: ch, heard: make(chan struct{}), exited: make(chan struct{})}
+	err := c.within(ctx, p, func() error {
+		channel, requests, err := ch.last().client.OpenChannel("session", nil)
+		if err == nil {
+			p.ch = channel
+			ch.last().wg.Go(func() { p.listen(requests) })
 		}
-		if p.stdin, err = p.StdinPipe(); err != nil {
-			return err
-		}
-		if p.stdout, err = p.StdoutPipe(); err != nil {
-			return err
-		}
-		p.stderr, err = p.StderrPipe()
 		return err
 	})
 	if err != nil {
@@ -148,8 +188,8 @@ func (c *Conn) within(ctx context.Context, p *proc, f func() error) error {
 			}
 		case <-ctx.Done():
 		}
-		if p.Session != nil {
-			_ = p.Session.Close()
+		if p.ch != nil {
+			_ = p.ch.Close()
 		}
 	})
 	c.mu.Unlock()
@@ -161,26 +201,106 @@ func (c *Conn) within(ctx context.Context, p *proc, f func() error) error {
 	}
 }
 
-// proc is a session with its pipes.
-type proc struct {
-	*ssh.Session
-	conn   *Conn
-	chain  *chain
-	stdin  io.WriteCloser
-	stdout io.Reader
-	stderr io.Reader
-	closed atomic.Bool
+// ExitError is the end of a program that did not succeed.
+type ExitError struct {
+	Status int
+	Signal string // its name without SIG; "" when the program ended by itself
 }
 
-func (p *proc) Stdin() io.WriteCloser { return p.stdin }
-func (p *proc) Stdout() io.Reader     { return p.stdout }
-func (p *proc) Stderr() io.Reader     { return p.stderr }
+func (e *ExitError) Error() string {
+	if e.Signal != "" {
+		return "killed by signal " + e.Signal
+	}
+	return fmt.Sprintf("exit status %d", e.Status)
+}
+
+// ExitStatus is what a shell would say: 128 and more for a signal.
+func (e *ExitError) ExitStatus() int { return e.Status }
+
+// proc is a session with its pipes.
+type proc struct {
+	conn   *Conn
+	chain  *chain
+	ch     ssh.Channel
+	closed atomic.Bool
+
+	once   sync.Once
+	heard  chan struct{} // closed with the first that comes of it
+	exited chan struct{} // closed when exit is set
+
+	mu      sync.Mutex
+	exit    error
+	refused error // it was not started
+}
+
+func (p *proc) Stdin() io.WriteCloser { return procInput{p.ch} }
+func (p *proc) Stdout() io.Reader     { return procOutput{p, p.ch} }
+func (p *proc) Stderr() io.Reader     { return procOutput{p, p.ch.Stderr()} }
+
+// procInput ends with the program's standard input, not with the session.
+type procInput struct{ ssh.Channel }
+
+func (i procInput) Close() error { return i.CloseWrite() }
+
+// procOutput notes that something came.
+type procOutput struct {
+	p *proc
+	r io.Reader
+}
+
+func (o procOutput) Read(b []byte) (int, error) {
+	n, err := o.r.Read(b)
+	if n > 0 || err != nil {
+		o.p.once.Do(func() { close(o.p.heard) })
+	}
+	return n, err
+}
+
+// listen takes what the server tells of the program, up to its end.
+func (p *proc) listen(requests <-chan *ssh.Request) {
+	var exit error = &ssh.ExitMissingError{}
+	for r := range requests {
+		var status struct{ Status uint32 }
+		var signal struct {
+			Name       string
+			Core       bool
+			Text, Lang string
+		}
+		switch {
+		case r.Type == "exit-status" && ssh.Unmarshal(r.Payload, &status) == nil:
+			exit = nil
+			if status.Status != 0 {
+				exit = &ExitError{Status: int(status.Status)}
+			}
+		case r.Type == "exit-signal" && ssh.Unmarshal(r.Payload, &signal) == nil:
+			exit = &ExitError{Status: signalled(signal.Name), Signal: signal.Name}
+		default:
+			_ = r.Reply(false, nil)
+		}
+	}
+	p.exit = exit
+	close(p.exited)
+}
+
+// signalled is the exit status that stands for a signal.
+func signalled(name string) int {
+	return 128 + map[ssh.Signal]int{
+		ssh.SIGABRT: 6, ssh.SIGALRM: 14, ssh.SIGFPE: 8, ssh.SIGHUP: 1, ssh.SIGILL: 4, ssh.SIGINT: 2,
+		ssh.SIGKILL: 9, ssh.SIGPIPE: 13, ssh.SIGQUIT: 3, ssh.SIGSEGV: 11, ssh.SIGTERM: 15,
+	}[ssh.Signal(name)]
+}
 
 // Wait waits for the program's end.
 func (p *proc) Wait() error {
-	err := p.Session.Wait()
-	if err == nil || errors.As(err, new(*ssh.ExitError)) || p.alive() {
-		return err
+	<-p.exited
+	p.mu.Lock()
+	refused := p.refused
+	p.mu.Unlock()
+	switch {
+	case refused != nil:
+		return refused
+	case p.exit == nil || errors.As(p.exit, new(*ExitError)) || p.alive():
+		return p.exit
 	}
 	return p.conn.gone(p.chain)
 }
@@ -188,7 +308,7 @@ func (p *proc) Wait() error {
 // Close closes the channel.
 func (p *proc) Close() error {
 	p.closed.Store(true)
-	err := p.Session.Close()
+	err := p.ch.Close()
 	if errors.Is(err, io.EOF) { // it was closed already
 		return nil
 	}

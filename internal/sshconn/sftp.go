@@ -22,12 +22,29 @@ const (
 	bigPacket = 255 << 10
 )
 
-// SFTP opens a file channel; noise before the server's first packet (a login
-// shell that prints) is skipped, up to 64 KiB. As for Start, a second
-// connection is made where one session is all that is allowed. Each call opens
-// a channel of its own; packets are 255 KiB where the server is OpenSSH.
+// SFTP gives a file channel of the caller's own, a warm one if there is one;
+// noise before the server's first packet (a login shell that prints) is skipped,
+// up to 64 KiB. As for Start, a second connection is made where one session is
+// all that is allowed. Packets are 255 KiB where the server is OpenSSH.
 func (c *Conn) SFTP(ctx context.Context) (*sftp.Client, error) {
-	p, filter, err := c.subsystem(ctx)
+	if client, err := c.takeWarm(ctx); client != nil || err != nil {
+		return client, err
+	}
+	return c.files(ctx, maxChains)
+}
+
+// Spare is SFTP for one more file channel, which is worth no connection of its
+// own: an error where the server has no room for it.
+func (c *Conn) Spare(ctx context.Context) (*sftp.Client, error) {
+	if client, err := c.takeWarm(ctx); client != nil || err != nil {
+		return client, err
+	}
+	return c.files(ctx, 0)
+}
+
+// files opens a file channel, on a further connection if there are fewer than most.
+func (c *Conn) files(ctx context.Context, most int) (*sftp.Client, error) {
+	p, filter, err := c.subsystem(ctx, most)
 	if err != nil {
 		return nil, err
 	}
@@ -59,7 +76,7 @@ func (c *Conn) SFTP(ctx context.Context) (*sftp.Client, error) {
 // Files opens a file channel as SFTP does, and gives it as bytes: for an SFTP
 // client in another process.
 func (c *Conn) Files(ctx context.Context) (io.ReadWriteCloser, error) {
-	p, filter, err := c.subsystem(ctx)
+	p, filter, err := c.subsystem(ctx, maxChains)
 	if err != nil {
 		return nil, err
 	}
@@ -70,12 +87,18 @@ func (c *Conn) Files(ctx context.Context) (io.ReadWriteCloser, error) {
 }
 
 // subsystem starts the node's SFTP server on a session of its own.
-func (c *Conn) subsystem(ctx context.Context) (*proc, *noiseFilter, error) {
-	p, err := c.session(ctx)
+func (c *Conn) subsystem(ctx context.Context, most int) (*proc, *noiseFilter, error) {
+	p, err := c.session(ctx, most)
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := c.within(ctx, p, func() error { return p.RequestSubsystem("sftp") }); err != nil {
+	if err := c.within(ctx, p, func() error {
+		ok, err := p.ch.SendRequest("subsystem", true, asString("sftp"))
+		if err == nil && !ok {
+			err = errors.New("subsystem request failed")
+		}
+		return err
+	}); err != nil {
 		if ctx.Err() != nil || errors.As(err, new(*Error)) {
 			return nil, nil, err
 		}
@@ -92,7 +115,7 @@ func (c *Conn) drain(p *proc, f *noiseFilter) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.over {
-		c.wg.Go(func() { _, _ = io.Copy(&f.errors, p.stderr) })
+		c.wg.Go(func() { _, _ = io.Copy(&f.errors, p.Stderr()) })
 	}
 }
 
@@ -112,12 +135,12 @@ func sftpOptions(version string) []sftp.ClientOption {
 type sftpEnd struct{ p *proc }
 
 func (s sftpEnd) Read(b []byte) (int, error) {
-	n, err := s.p.stdout.Read(b)
+	n, err := s.p.ch.Read(b)
 	return n, s.judge(err)
 }
 
 func (s sftpEnd) Write(b []byte) (int, error) {
-	n, err := s.p.stdin.Write(b)
+	n, err := s.p.ch.Write(b)
 	return n, s.judge(err)
 }
 
@@ -130,7 +153,7 @@ func (s sftpEnd) judge(err error) error {
 
 // Close ends the session.
 func (s sftpEnd) Close() error {
-	_ = s.p.stdin.Close()
+	_ = s.p.ch.CloseWrite()
 	return s.p.Close()
 }
 

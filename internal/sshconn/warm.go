@@ -1,0 +1,108 @@
+package sshconn
+
+import (
+	"context"
+	"time"
+
+	"github.com/pkg/sftp"
+)
+
+// slow is the round trip from which on it pays to have channels ready.
+const slow = 5 * time.Millisecond
+
+// warm is a file channel that was opened before anyone asked for it.
+type warm struct {
+	done   chan struct{} // closed when the others are set
+	client *sftp.Client
+	err    error
+}
+
+// Warm opens n file channels in the background, for SFTP and Spare to hand out;
+// one, where the line is fast. It makes no further connection, and what fails is
+// nobody's business: whoever wants a channel later opens it, and hears why it
+// cannot be. Those that nobody took are closed with the connection.
+func (c *Conn) Warm(n int) {
+	if n < 1 {
+		return
+	}
+	c.warmUp(1)
+	c.background(func() {
+		select {
+		case <-c.measured:
+			if c.trip >= slow {
+				c.warmUp(n - 1)
+			}
+		case <-c.ctx.Done():
+		}
+	})
+}
+
+func (c *Conn) warmUp(n int) {
+	for range n {
+		w := &warm{done: make(chan struct{})}
+		c.mu.Lock()
+		if !c.over {
+			c.warm = append(c.warm, w)
+			c.wg.Go(func() {
+				defer close(w.done)
+				w.client, w.err = c.files(c.ctx, 0)
+			})
+		}
+		c.mu.Unlock()
+	}
+}
+
+// takeWarm gives a warm channel to the caller; nil when there is none.
+func (c *Conn) takeWarm(ctx context.Context) (*sftp.Client, error) {
+	for {
+		c.mu.Lock()
+		if len(c.warm) == 0 || c.over {
+			c.mu.Unlock()
+			return nil, nil
+		}
+		w := c.warm[0]
+		c.warm = c.warm[1:]
+		c.mu.Unlock()
+		select {
+		case <-w.done:
+		case <-ctx.Done():
+			c.mu.Lock()
+			c.warm = append(c.warm, w)
+			c.mu.Unlock()
+			return nil, ctx.Err()
+		}
+		if w.err == nil {
+			return w.client, nil
+		}
+	}
+}
+
+// cool closes the channels that nobody took. The connection is closed already.
+func (c *Conn) cool() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range c.warm {
+		if <-w.done; w.client != nil {
+			_ = w.client.Close()
+		}
+	}
+	c.warm = nil
+}
+
+// measure times one round trip.
+func (c *Conn) measure(ch *chain) {
+	begun := time.Now()
+	if _, _, err := ch.last().client.SendRequest("keepalive@openssh.com", true, nil); err == nil {
+		c.trip = time.Since(begun)
+		close(c.measured)
+	}
+}
+
+// background runs f, which ends with the connection at the latest.
+func (c *Conn) background(f func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		c.wg.Go(f)
+	}
+}
