@@ -85,10 +85,11 @@ func (s *Store) Ask(ctx context.Context, q Query) (Answer, error) {
 		return Answer{}, err
 	}
 	defer root.Close()
-	if err := tidy(root, m); err != nil {
+	present, err := tidy(root, m)
+	if err != nil {
 		return Answer{}, err
 	}
-	d, wants, took, err := s.lacking(ctx, root, q)
+	d, wants, took, err := s.lacking(ctx, root, q, present)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -140,9 +141,9 @@ func (s *Store) refine(ctx context.Context, q Query) (Answer, error) {
 
 // lacking looks for each file: in its place, among the objects, in the question
 // itself, and in what is like it.
-func (s *Store) lacking(ctx context.Context, root *os.Root, q Query) (_ *incoming, wants []Want, took []int, _ error) {
+func (s *Store) lacking(ctx context.Context, root *os.Root, q Query, present map[string]bool) (_ *incoming, wants []Want, took []int, _ error) {
 	m := q.Manifest
-	d := &incoming{m: m}
+	d := &incoming{m: m, present: present}
 	first := map[string]int{} // by sha256
 	for i, f := range m.Files {
 		if _, twice := first[f.SHA256]; !twice {
@@ -153,9 +154,12 @@ func (s *Store) lacking(ctx context.Context, root *os.Root, q Query) (_ *incomin
 	var mu sync.Mutex
 	err := each(ctx, runtime.NumCPU(), len(m.Files), func(ctx context.Context, i int) error {
 		f := m.Files[i]
-		there, refused, err := holds(ctx, root, f)
-		if err != nil || there {
-			return err
+		there, refused := false, ""
+		if present[f.Path] {
+			var err error
+			if there, refused, err = holds(ctx, root, f); err != nil || there {
+				return err
+			}
 		}
 		w := Want{Index: i, Refused: refused}
 		needed, taken := refused != "", false
@@ -205,17 +209,27 @@ func (s *Store) lacking(ctx context.Context, root *os.Root, q Query) (_ *incomin
 	return d, wants, took, nil
 }
 
-// take makes an object of content that came with the question.
+// take makes an object of content that has come whole.
 func (s *Store) take(f File, data []byte) error {
 	if int64(len(data)) != f.Size || sumHex(data) != f.SHA256 {
 		return errOther
 	}
-	temp := filepath.Join(s.in(), f.SHA256+"-"+Short(s.Run))
-	if err := os.WriteFile(temp, data, 0o600); err != nil {
-		_ = os.Remove(temp)
+	path := filepath.Join(s.in(), f.SHA256)
+	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
 		return err
 	}
-	return s.keep(temp, f.SHA256)
+	_, err = out.Write(data)
+	if err == nil && f.Mode != 0o600 {
+		err = out.Chmod(f.Mode)
+	}
+	fi, serr := out.Stat()
+	if err = errors.Join(err, serr, out.Close()); err != nil {
+		_ = os.Remove(path)
+		return err
+	}
+	s.note(f.SHA256, fi, true)
+	return nil
 }
 
 // room refuses early what cannot fit. The old files stay until the new ones are

@@ -84,7 +84,10 @@ func (f *far) Settle(ctx context.Context, s Settlement) error {
 }
 
 // again is another session of the same node.
-func (f *far) again() { f.store = &Store{Home: f.home, Run: testRun, Limit: f.store.Limit} }
+func (f *far) again() {
+	f.store.Close()
+	f.store = &Store{Home: f.home, Run: testRun, Limit: f.store.Limit}
+}
 
 // deliver is Deliver to the node's bundle.
 func (f *far) deliver(t *testing.T, sources ...Source) (Sent, error) {
@@ -363,7 +366,7 @@ func TestDeliverOverACutLine(t *testing.T) {
 
 	// What has arrived is not sent again, by this run or another.
 	f.line = nil
-	f.store = &Store{Home: f.home, Run: "01JD0000000000000000ZZZZZZ", Limit: 1 << 30}
+	f.again()
 	sent, err := f.deliver(t, Source{Local: local, Path: "a"})
 	if err != nil {
 		t.Fatal(err)
@@ -377,6 +380,7 @@ func TestDeliverOverACutLine(t *testing.T) {
 	if info, _ := os.Stat(dest); info.Size() != 4<<20 {
 		t.Errorf("the destination: got %d bytes, want %d", info.Size(), 4<<20)
 	}
+	f.store.Close()
 	if left, _ := os.ReadDir(filepath.Join(f.home, ".conc/cache/in")); len(left) > 0 {
 		t.Errorf("left on its way: %v", left)
 	}

@@ -29,8 +29,9 @@ func tempName(run, p string) string {
 }
 
 // tidy makes the directories of m, and removes left-over temporary files of its
-// destinations from them.
-func tidy(root *os.Root, m Manifest) error {
+// destinations from them. It tells which paths of m there is something at.
+func tidy(root *os.Root, m Manifest) (present map[string]bool, _ error) {
+	present = map[string]bool{}
 	marks := map[string]map[string]bool{} // directory: marks of the files in it
 	for _, f := range m.Files {
 		dir := path.Dir(f.Path)
@@ -41,23 +42,24 @@ func tidy(root *os.Root, m Manifest) error {
 	}
 	for dir, mine := range marks {
 		if err := root.MkdirAll(dir, 0o777); err != nil {
-			return fmt.Errorf("%s: %w", path.Join(m.Root, dir), cause(err))
+			return nil, fmt.Errorf("%s: %w", path.Join(m.Root, dir), cause(err))
 		}
 		entries, err := fs.ReadDir(root.FS(), dir)
 		if err != nil {
-			return fmt.Errorf("%s: %w", path.Join(m.Root, dir), cause(err))
+			return nil, fmt.Errorf("%s: %w", path.Join(m.Root, dir), cause(err))
 		}
 		for _, e := range entries {
+			present[path.Join(dir, e.Name())] = true
 			t := tempForm.FindStringSubmatch(e.Name())
 			if t == nil || !mine[t[1]] || e.IsDir() {
 				continue
 			}
 			if err := root.Remove(path.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("%s: %w", path.Join(m.Root, dir), cause(err))
+				return nil, fmt.Errorf("%s: %w", path.Join(m.Root, dir), cause(err))
 			}
 		}
 	}
-	return nil
+	return present, nil
 }
 
 // holds tells whether f is there, with its content; or why it cannot be.
@@ -117,10 +119,10 @@ func cause(err error) error {
 	return err
 }
 
-// packForm is the name of a pack on the node: the run, and a number.
-var packForm = regexp.MustCompile(`^[0-9A-Za-z]{1,8}-[0-9]{1,6}\.pack$`)
+// packForm is the name of a pack on the node.
+var packForm = regexp.MustCompile(`^[0-9]{1,9}-[0-9]{1,9}\.pack$`)
 
-func packName(run string, n int) string { return fmt.Sprintf("%s-%d.pack", Short(run), n) }
+func packName(delivery, n int) string { return fmt.Sprintf("%d-%d.pack", delivery, n) }
 
 func sumHex(data []byte) string {
 	sum := sha256.Sum256(data)

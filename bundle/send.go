@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"path"
 	"slices"
@@ -83,7 +82,7 @@ func (d *delivery) send(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	b := &outbox{delivery: d, jobs: make(chan job), cancel: cancel, number: rand.IntN(900_000)}
+	b := &outbox{delivery: d, jobs: make(chan job), cancel: cancel}
 	var first []byte
 	if direct == 0 && packed <= 4*maxAlong {
 		if first, err = d.packOne(ctx, small); err != nil {
@@ -315,7 +314,7 @@ func (b *outbox) makePacks(ctx context.Context, small []slice, first []byte) err
 		if len(data) == 0 {
 			return nil
 		}
-		name := packName(b.Run, b.number)
+		name := packName(b.id, b.number)
 		b.number++
 		return b.add(ctx, &target{path: path.Join(b.into, name), size: int64(len(data)), index: -1, data: data}, []Range{{0, int64(len(data))}})
 	}

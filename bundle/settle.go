@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"syscall"
 
 	"github.com/dustin/go-humanize"
@@ -65,22 +66,28 @@ func (s *Store) finish(ctx context.Context, d *incoming) error {
 		return err
 	}
 	s.remember(d.m.Files)
+	s.share(d.m.Files)
 	s.tidy(d.m.Files)
 	s.trim()
 	return nil
 }
 
-// tidy removes what was on its way to these files, and is no longer.
+// tidy removes what sessions that are over gathered of these files.
 func (s *Store) tidy(files []File) {
-	mine, _ := filepath.Glob(filepath.Join(s.in(), Short(s.Run)+"-*.pack")) // the pattern is a good one
-	for _, f := range files {
-		if f.Size >= chunked {
-			mine = append(mine, s.partials(f.SHA256)...)
+	_ = s.alone(func() error { // they are swept some day
+		for _, f := range files {
+			if f.Size < large {
+				continue
+			}
+			for _, p := range s.partials(f.SHA256) {
+				if dir := filepath.Dir(p); over(dir) {
+					_ = os.Remove(p)
+					_ = os.Remove(dir) // where it is empty
+				}
+			}
 		}
-	}
-	for _, p := range mine {
-		_ = os.Remove(p)
-	}
+		return nil
+	})
 }
 
 // openFile opens a pack that has arrived, and removes it.
@@ -166,107 +173,207 @@ func (s *Store) complete(ctx context.Context, d *incoming) error {
 	})
 }
 
-// settle makes a temporary file of every object beside its destination, and
-// then renames them all.
-func (s *Store) settle(ctx context.Context, d *incoming) (err error) {
+// settle puts every file beside its destination, or at once in its place where
+// nothing is there, and then renames them all.
+func (s *Store) settle(ctx context.Context, d *incoming) error {
 	root, err := os.OpenRoot(d.m.Root)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	defer func() {
-		if err != nil {
-			for _, i := range d.place {
-				_ = root.Remove(tempName(s.Run, d.m.Files[i].Path)) // those that were renamed are not there any more
-			}
-		}
-	}()
-	many := len(d.place) > fewFiles
-	err = each(ctx, runtime.NumCPU(), len(d.place), func(ctx context.Context, n int) error {
-		f := d.m.Files[d.place[n]]
-		if err := s.lay(ctx, root, f, !many); err != nil {
-			if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-				err = fmt.Errorf("%w: it takes %s", ErrNoSpace, humanize.Bytes(uint64(f.Size)))
-			}
-			return fmt.Errorf("%s: %w", d.m.dest(f), cause(err))
-		}
-		return nil
-	})
-	if err == nil && many {
-		err = syncAll(root.Name())
-	}
+	p := &placing{s: s, d: d, root: root, dirs: map[string]*os.File{}}
+	defer p.close()
+	err = p.all(ctx)
 	if err != nil {
-		return err
-	}
-	dirs := map[string]bool{}
-	for _, i := range d.place {
-		f := d.m.Files[i]
-		if err := root.Rename(tempName(s.Run, f.Path), f.Path); err != nil {
-			return fmt.Errorf("%s: %w", d.m.dest(f), cause(err))
-		}
-		for dir := path.Dir(f.Path); !dirs[dir]; dir = path.Dir(dir) {
-			dirs[dir] = true
+		for _, i := range d.place {
+			_ = root.Remove(tempName(s.token, d.m.Files[i].Path)) // those that were renamed are not there any more
 		}
 	}
-	if len(dirs) > fewFiles {
-		return syncAll(root.Name())
-	}
-	for dir := range dirs {
-		if err := syncBelow(root, dir); err != nil {
-			return fmt.Errorf("%s: %w", path.Join(d.m.Root, dir), cause(err))
-		}
-	}
-	return nil
+	return err
+}
+
+// placing is a settle.
+type placing struct {
+	s    *Store
+	d    *incoming
+	root *os.Root
+	many bool
+
+	mu   sync.Mutex
+	dirs map[string]*os.File // of the destinations, open
 }
 
 // fewFiles are synced one by one; of more, their file system is.
 const fewFiles = 8
 
-// lay makes the temporary file of f, from its object: a link where that has no
+func (p *placing) all(ctx context.Context) error {
+	p.many = len(p.d.place) > fewFiles
+	hows := make([]int, len(p.d.place))
+	copied, fresh := false, false
+	var mu sync.Mutex
+	err := each(ctx, runtime.NumCPU(), len(p.d.place), func(ctx context.Context, n int) error {
+		f := p.d.m.Files[p.d.place[n]]
+		how, err := p.lay(ctx, f)
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			err = fmt.Errorf("%w: it takes %s", ErrNoSpace, humanize.Bytes(uint64(f.Size)))
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.d.m.dest(f), cause(err))
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		hows[n], copied, fresh = how, copied || how == asCopy, fresh || p.s.isOwn(f.SHA256)
+		return nil
+	})
+	// Content and modes are on disk before they have a name.
+	if err == nil && p.many && fresh {
+		err = syncAll(p.s.dir())
+	}
+	if err == nil && p.many && copied && (!fresh || apart(p.s.dir(), p.root.Name())) {
+		err = syncAll(p.root.Name())
+	}
+	if err != nil {
+		return err
+	}
+	for n, i := range p.d.place {
+		f := p.d.m.Files[i]
+		if hows[n] == asName && p.link(f, path.Base(f.Path)) == nil {
+			continue
+		} else if hows[n] == asName {
+			// Something came there meanwhile, or the object has another name by now.
+			if _, err := p.beside(ctx, f); err != nil {
+				return fmt.Errorf("%s: %w", p.d.m.dest(f), cause(err))
+			}
+		}
+		if err := p.root.Rename(tempName(p.s.token, f.Path), f.Path); err != nil {
+			return fmt.Errorf("%s: %w", p.d.m.dest(f), cause(err))
+		}
+	}
+	return p.sync()
+}
+
+// How a file was put beside its destination.
+const (
+	asLink = iota + 1
+	asCopy
+	asName // not at all: the object is linked to its place at once, where nothing is
+)
+
+// lay makes ready what f becomes.
+func (p *placing) lay(ctx context.Context, f File) (how int, err error) {
+	if p.many && !p.d.present[f.Path] && p.mayLink(f) {
+		return asName, nil
+	}
+	return p.beside(ctx, f)
+}
+
+// mayLink tells whether f's object has no other place yet, and gives it its mode.
+func (p *placing) mayLink(f File) bool {
+	object := p.s.object(f.SHA256)
+	fi, err := os.Lstat(object)
+	if err != nil {
+		return false
+	}
+	st, ok := fi.Sys().(*syscall.Stat_t)
+	if !ok || st.Nlink != 1 || int(st.Uid) != os.Geteuid() || apart(p.s.dir(), p.root.Name()) {
+		return false
+	}
+	return fi.Mode().Perm() == f.Mode || os.Chmod(object, f.Mode) == nil
+}
+
+// link makes a name of f's object, in the directory of its destination.
+func (p *placing) link(f File, name string) error {
+	dir, err := p.dir(path.Dir(f.Path))
+	if err != nil {
+		return err
+	}
+	return unix.Linkat(unix.AT_FDCWD, p.s.object(f.SHA256), int(dir.Fd()), name, 0)
+}
+
+// beside makes the temporary file of f, from its object: a link where that has no
 // other place yet, otherwise a copy, which costs nothing on some file systems.
 // Two destinations never share an inode, so that a change by hand of one is none
 // of the other; and one of the object is noticed before it is used again.
-func (s *Store) lay(ctx context.Context, root *os.Root, f File, sync bool) error {
-	temp := tempName(s.Run, f.Path)
-	object := s.object(f.SHA256)
-	linked := false
-	if fi, err := os.Lstat(object); err != nil {
-		return err
-	} else if st, ok := fi.Sys().(*syscall.Stat_t); ok && st.Nlink == 1 && int(st.Uid) == os.Geteuid() {
-		linked = linkInto(object, root, temp) == nil
-	}
-	flags := os.O_RDWR
-	if !linked {
-		flags |= os.O_CREATE | os.O_EXCL
-	}
-	out, err := root.OpenFile(temp, flags|syscall.O_NONBLOCK, 0o600)
+func (p *placing) beside(ctx context.Context, f File) (how int, err error) {
+	temp := path.Base(tempName(p.s.token, f.Path))
+	object := p.s.object(f.SHA256)
+	dir, err := p.dir(path.Dir(f.Path))
 	if err != nil {
-		return err
+		return 0, err
 	}
-	defer out.Close()
-	if !linked {
-		if err := duplicate(ctx, out, object, f); err != nil {
-			return err
+	if p.mayLink(f) && p.link(f, temp) == nil {
+		if !p.many {
+			return asLink, syncAt(dir, temp)
 		}
+		return asLink, nil
+	}
+	fd, err := unix.Openat(int(dir.Fd()), temp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	out := os.NewFile(uintptr(fd), temp)
+	defer out.Close()
+	if err := duplicate(ctx, out, object, f); err != nil {
+		return 0, err
 	}
 	if err := out.Chmod(f.Mode); err != nil {
-		return err
+		return 0, err
 	}
-	if sync {
-		return out.Sync()
+	if !p.many {
+		return asCopy, out.Sync()
 	}
-	return nil
+	return asCopy, nil
 }
 
-// linkInto makes a hard link of object. root's own Link stays below it, so the
-// directory is opened as the way there.
-func linkInto(object string, root *os.Root, name string) error {
-	dir, err := root.Open(filepath.Dir(name))
+func syncAt(dir *os.File, name string) error {
+	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.EACCES) { // a mode that its owner may not read: it was synced as an object
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	return unix.Linkat(unix.AT_FDCWD, object, int(dir.Fd()), filepath.Base(name), 0)
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	return f.Sync()
+}
+
+// dir opens a directory of destinations, once.
+func (p *placing) dir(name string) (*os.File, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if d := p.dirs[name]; d != nil {
+		return d, nil
+	}
+	d, err := p.root.Open(name)
+	if err == nil {
+		p.dirs[name] = d
+	}
+	return d, err
+}
+
+func (p *placing) close() {
+	for _, d := range p.dirs {
+		_ = d.Close()
+	}
+}
+
+// sync has the names on disk, too: those of the directories, and of the ones
+// above them, which may be new.
+func (p *placing) sync() error {
+	if len(p.dirs) > fewFiles {
+		return syncAll(p.root.Name())
+	}
+	done := map[string]bool{}
+	for name := range p.dirs {
+		for dir := name; !done[dir]; dir = path.Dir(dir) {
+			done[dir] = true
+			if err := syncBelow(p.root, dir); err != nil {
+				return fmt.Errorf("%s: %w", path.Join(p.root.Name(), dir), cause(err))
+			}
+		}
+	}
+	return nil
 }
 
 // duplicate copies an object, and makes sure of the copy.

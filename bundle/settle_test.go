@@ -202,7 +202,7 @@ func TestSettleIsAllOrNothing(t *testing.T) {
 			"no delivery":        {ID: -1, Last: true},
 			"a pack elsewhere":   {ID: a.ID, Packs: []string{"../../" + filepath.Base(victim)}},
 			"a pack by its path": {ID: a.ID, Packs: []string{victim}},
-			"a pack not there":   {ID: a.ID, Packs: []string{"ABCDEFGH-1.pack"}},
+			"a pack not there":   {ID: a.ID, Packs: []string{"0-1.pack"}},
 			"no file of it":      {ID: a.ID, Data: record(2, 0, "x")},
 			"behind its end":     {ID: a.ID, Data: record(0, 1, "new a")},
 			"other content":      {ID: a.ID, Data: record(0, 0, "NEW a")},

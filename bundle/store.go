@@ -2,6 +2,7 @@ package bundle
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,9 +12,12 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Store is what a node keeps of delivered content, and the agent's part of a
@@ -26,8 +30,11 @@ type Store struct {
 	Limit int64  // bytes of objects that are kept after a delivery
 
 	mu         sync.Mutex
+	token      string                 // of this session, in the names of what is on its way
+	held       *os.File               // its directory, locked as long as the session lasts
 	deliveries []*incoming            // by number
 	verified   map[string]fs.FileInfo // objects whose content was looked at, as they were then
+	own        map[string]bool        // objects that are still in this session's directory
 }
 
 // Manifest gives what a delivery is of, by the Answer's ID; an empty one when
@@ -43,51 +50,149 @@ func (s *Store) Manifest(id int) Manifest {
 
 // incoming is a delivery that was asked about.
 type incoming struct {
-	m     Manifest
-	place []int // files that are to be put in place, by index
+	m       Manifest
+	place   []int           // files that are to be put in place, by index
+	present map[string]bool // paths that something was at
 }
 
-// dir is where the objects are; in is where what is on its way is.
-func (s *Store) dir() string { return filepath.Join(s.Home, ".conc", "cache") }
-func (s *Store) in() string  { return filepath.Join(s.dir(), "in") }
+// dir is where the objects are, ways where each session has a directory for what
+// is on its way, and in this session's.
+func (s *Store) dir() string  { return filepath.Join(s.Home, ".conc", "cache") }
+func (s *Store) ways() string { return filepath.Join(s.dir(), "in") }
+func (s *Store) in() string   { return filepath.Join(s.ways(), s.token) }
 
-func (s *Store) object(sum string) string { return filepath.Join(s.dir(), sum) }
-
-// partial is where this run gathers an object; partials, what there is of it by
-// any run.
-func (s *Store) partial(sum string) string {
-	return filepath.Join(s.in(), sum+"-"+Short(s.Run)+".part")
+// object is where an object is.
+func (s *Store) object(sum string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.own[sum] {
+		return filepath.Join(s.in(), sum)
+	}
+	return filepath.Join(s.dir(), sum)
 }
+
+// partial is where this session gathers an object; partials, what there is of it
+// by any session.
+func (s *Store) partial(sum string) string { return filepath.Join(s.in(), sum+partialEnd) }
 
 func (s *Store) partials(sum string) []string {
-	found, _ := filepath.Glob(filepath.Join(s.in(), sum+"-*.part")) // the pattern is a good one
+	found, _ := filepath.Glob(filepath.Join(s.ways(), "*", sum+partialEnd)) // the pattern is a good one
 	return found
 }
 
-// make makes the directories, which nobody else may look into.
+const partialEnd = ".part"
+
+// make makes the directories, which nobody else may look into, and takes one of
+// them for this session. Of sessions that are over it removes what helps nobody.
 func (s *Store) make() error {
-	if err := os.MkdirAll(s.in(), 0o700); err != nil {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held != nil {
+		return nil
+	}
+	if err := os.MkdirAll(s.ways(), 0o700); err != nil {
 		return err
 	}
-	for _, dir := range []string{s.dir(), s.in()} {
+	for _, dir := range []string{s.dir(), s.ways()} {
 		if err := os.Chmod(dir, 0o700); err != nil {
 			return err
 		}
 	}
-	return nil
+	s.token = strings.ToUpper(rand.Text()[:8])
+	return s.alone(func() error {
+		s.sweep()
+		if err := os.Mkdir(s.in(), 0o700); err != nil {
+			return err
+		}
+		var err error
+		if s.held, err = os.Open(s.in()); err == nil {
+			err = unix.Flock(int(s.held.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		}
+		return err
+	})
+}
+
+// alone calls fn while no other session makes its directory, or looks at those
+// of others.
+func (s *Store) alone(fn func() error) error {
+	d, err := os.Open(s.ways())
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX); err != nil {
+		return err
+	}
+	return fn()
+}
+
+// sweep looks for sessions that are over. What they gathered of an object is kept
+// for a day, for whoever delivers it after all.
+func (s *Store) sweep() {
+	entries, err := os.ReadDir(s.ways())
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		dir := filepath.Join(s.ways(), e.Name())
+		fi, err := e.Info()
+		if err != nil || !over(dir) {
+			continue
+		}
+		files, _ := os.ReadDir(dir)
+		for _, f := range files {
+			if !strings.HasSuffix(f.Name(), partialEnd) || time.Since(fi.ModTime()) > staleAfter {
+				_ = os.Remove(filepath.Join(dir, f.Name()))
+			}
+		}
+		_ = os.Remove(dir) // where it is empty
+	}
+}
+
+// over tells whether the session that a directory belonged to is over.
+func over(dir string) bool {
+	d, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	fi, err := d.Stat()
+	return err == nil && fi.IsDir() && unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil
+}
+
+// Close ends the session. What it gathered of an object that did not become whole
+// stays, for whoever delivers it after all.
+func (s *Store) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held == nil {
+		return
+	}
+	files, _ := os.ReadDir(s.in())
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name(), partialEnd) {
+			_ = os.Remove(filepath.Join(s.in(), f.Name()))
+		}
+	}
+	_ = os.Remove(s.in()) // where it is empty
+	_ = s.held.Close()
+	s.held = nil
 }
 
 // has tells whether an object is there with the content that its name says. One
 // that has not, or cannot be read, is removed.
 func (s *Store) has(ctx context.Context, sum string, size int64) bool {
 	path := s.object(sum)
+	s.mu.Lock()
+	seen, own := s.verified[sum], s.own[sum]
+	s.mu.Unlock()
+	if own { // nobody else touches it
+		return true
+	}
 	fi, err := os.Lstat(path)
 	if err != nil {
 		return false
 	}
-	s.mu.Lock()
-	seen := s.verified[sum]
-	s.mu.Unlock()
 	if seen != nil && same(seen, fi) {
 		return true
 	}
@@ -103,16 +208,21 @@ func (s *Store) has(ctx context.Context, sum string, size int64) bool {
 
 // vouch notes that an object's content is right.
 func (s *Store) vouch(sum, path string) {
-	fi, err := os.Lstat(path)
-	if err != nil {
-		return
+	if fi, err := os.Lstat(path); err == nil {
+		s.note(sum, fi, false)
 	}
+}
+
+func (s *Store) note(sum string, fi fs.FileInfo, own bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.verified == nil {
-		s.verified = map[string]fs.FileInfo{}
+		s.verified, s.own = map[string]fs.FileInfo{}, map[string]bool{}
 	}
 	s.verified[sum] = fi
+	if own {
+		s.own[sum] = true
+	}
 }
 
 // verify reads a file, and compares.
@@ -135,20 +245,46 @@ func (s *Store) verify(ctx context.Context, path, sum string, size int64) error 
 // errOther says that content is not the one that was meant.
 var errOther = errors.New("what arrived is not what the manifest says")
 
-// keep makes a file of in an object, under its sha256. The content was looked at.
+// keep makes an object of a file of in, whose content was looked at.
 func (s *Store) keep(temp, sum string) error {
-	if err := os.Rename(temp, s.object(sum)); err != nil {
+	path := filepath.Join(s.in(), sum)
+	if err := os.Rename(temp, path); err != nil {
 		return err
 	}
-	s.vouch(sum, s.object(sum))
-	return nil
+	fi, err := os.Lstat(path)
+	if err == nil {
+		s.note(sum, fi, true)
+	}
+	return err
+}
+
+func (s *Store) isOwn(sum string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.own[sum]
+}
+
+// share gives the objects that a delivery brought to those that come after it.
+func (s *Store) share(files []File) {
+	for _, f := range files {
+		s.mu.Lock()
+		own := s.own[f.SHA256]
+		delete(s.own, f.SHA256)
+		s.mu.Unlock()
+		if !own {
+			continue
+		}
+		from := filepath.Join(s.in(), f.SHA256)
+		if s.Limit == 0 || os.Rename(from, filepath.Join(s.dir(), f.SHA256)) != nil {
+			_ = os.Remove(from)
+		}
+	}
 }
 
 var sumForm = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // trim removes the objects that were not used for the longest time, until what
-// is left is within the limit, and what was left on its way long ago. An object
-// that is in its place elsewhere, too, costs nothing.
+// is left is within the limit.
 func (s *Store) trim() {
 	entries, err := os.ReadDir(s.dir())
 	if err != nil {
@@ -168,16 +304,7 @@ func (s *Store) trim() {
 			break
 		}
 		total -= fi.Size()
-		_ = os.Remove(s.object(fi.Name()))
-	}
-	entries, err = os.ReadDir(s.in())
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if fi, err := e.Info(); err == nil && time.Since(fi.ModTime()) > staleAfter {
-			_ = os.Remove(filepath.Join(s.in(), e.Name()))
-		}
+		_ = os.Remove(filepath.Join(s.dir(), fi.Name()))
 	}
 }
 
@@ -236,7 +363,7 @@ func (s *Store) remember(files []File) {
 	if err != nil {
 		return
 	}
-	temp := filepath.Join(s.in(), "names-"+Short(s.Run))
+	temp := filepath.Join(s.in(), "names")
 	if os.WriteFile(temp, data, 0o600) == nil {
 		_ = os.Rename(temp, s.namesPath())
 	}

@@ -65,6 +65,9 @@ func (s *Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	se.work.Wait()
 	se.dismiss()
 	se.release()
+	if se.store != nil {
+		se.store.Close()
+	}
 	if se.local != nil {
 		se.local.Far.forget()
 	}
