@@ -47,8 +47,10 @@ type Journals interface {
 type Transport interface {
 	Start(ctx context.Context, command string) (Proc, error)
 	SFTP(ctx context.Context) (*sftp.Client, error)
-	Spare(ctx context.Context) (*sftp.Client, error) // one more file channel, where that costs nothing but its opening
-	Warm(files int)                                  // file channels that will be wanted soon: it does not wait
+	Spare(ctx context.Context) (*sftp.Client, error) // one more file channel; an error where the connection has no room
+	Warm(files int)                                  // begins to open so many, for SFTP and Spare to give
+	Keep(client *sftp.Client)                        // takes one back, for them to give
+	Ready()                                          // begins to open what the next Start needs
 }
 
 // Proc is a program started over a Transport. Close makes the blocked calls of
@@ -74,6 +76,8 @@ type Options struct {
 	Secrets    []string                // names of those that procedures will need, beside those of the plan's steps
 	Timeout    time.Duration           // for the start, upload not counted; 0 is 20 s
 	Uploading  func(done, total int64) // progress of the agent's own upload; may be nil
+	Channels   func() int              // how many file channels the plan's steps will want; nil: none
+	Ways       int                     // how many channels the agent's own upload may take; 0 is 8
 	Log        zerolog.Logger
 
 	pulse   pulse // for tests

@@ -19,8 +19,10 @@ type script struct {
 }
 
 func (s *script) Warm(int)                                        {}
+func (s *script) Ready()                                          {}
+func (s *script) Keep(c *sftp.Client)                             { _ = c.Close() }
 func (s *script) Spare(ctx context.Context) (*sftp.Client, error) { return s.SFTP(ctx) }
-func (s *script) SFTP(context.Context) (*sftp.Client, error) { return nil, errors.New("no files here") }
+func (s *script) SFTP(context.Context) (*sftp.Client, error)      { return nil, errors.New("no files here") }
 
 func (s *script) Start(context.Context, string) (Proc, error) {
 	p := &scriptProc{over: make(chan struct{})}

@@ -255,9 +255,11 @@ func (p *pipes) Start(ctx context.Context, command string) (Proc, error) {
 	return proc, nil
 }
 
-func (p *pipes) Warm(int)                                          {}
+func (p *pipes) Warm(int)                                        {}
+func (p *pipes) Ready()                                          {}
+func (p *pipes) Keep(c *sftp.Client)                             { _ = c.Close() }
 func (p *pipes) Spare(ctx context.Context) (*sftp.Client, error) { return p.SFTP(ctx) }
-func (p *pipes) SFTP(context.Context) (*sftp.Client, error) { return nil, errors.New("no files here") }
+func (p *pipes) SFTP(context.Context) (*sftp.Client, error)      { return nil, errors.New("no files here") }
 
 type pipeProc struct {
 	in, out *os.File
@@ -307,6 +309,8 @@ func (s *shell) Start(_ context.Context, command string) (Proc, error) {
 }
 
 func (s *shell) Warm(int)                                        {}
+func (s *shell) Ready()                                          {}
+func (s *shell) Keep(c *sftp.Client)                             { _ = c.Close() }
 func (s *shell) Spare(ctx context.Context) (*sftp.Client, error) { return s.SFTP(ctx) }
 func (s *shell) SFTP(context.Context) (*sftp.Client, error) {
 	if s.noSFTP {

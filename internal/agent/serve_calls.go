@@ -200,7 +200,12 @@ func (se *session) hello(verify bool) Hello {
 	}
 	name := strings.TrimPrefix(filepath.Base(exe), "conc-")
 	if verify || !isHash(name) {
-		if name, err = hashes.of(exe); err != nil {
+		if name, err = hashes.of(exe); err == nil && verify {
+			if err = settleFile(exe); err != nil {
+				name = ""
+			}
+		}
+		if err != nil {
 			se.Log.Warn().Err(err).Msg("the agent cannot read its own file")
 		}
 		sweepBin(filepath.Dir(exe), filepath.Base(exe))

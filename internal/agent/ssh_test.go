@@ -30,8 +30,6 @@ func (o overSSH) Start(ctx context.Context, command string) (Proc, error) {
 	return p, nil
 }
 
-func (o overSSH) Warm(files int)                                   { o.Conn.Warm(files) }
-func (o overSSH) Spare(ctx context.Context) (*sftp.Client, error) { return o.Conn.Spare(ctx) }
 func (o overSSH) SFTP(ctx context.Context) (*sftp.Client, error) { return o.Conn.SFTP(ctx) }
 
 // connect reaches a node, at port when that is not 0.

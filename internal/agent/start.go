@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -29,6 +30,7 @@ type launch struct {
 	t      Transport
 	config frame
 	secret *frame // nil: none is used
+	warmed int    // file channels that were asked for
 }
 
 // Start makes sure that the node has this program, starts it there, shakes
@@ -71,6 +73,9 @@ func Start(ctx context.Context, t Transport, o Options) (*Client, error) {
 	c, err = l.try(ctx, bin.hash, true)
 	if errors.Is(err, errDamaged) {
 		l.withdraw(ctx, bin)
+		if now, e := hashFile(bin.path); e == nil && now != bin.hash {
+			err = &StartError{Err: fmt.Errorf("the agent for %s: %s has changed since this program was started", bin.platform, bin.path)}
+		}
 	}
 	if err != nil && missing(err) {
 		var e *attemptError
@@ -146,6 +151,9 @@ func (l *launch) try(ctx context.Context, hash string, verify bool) (*Client, er
 	proc, err := l.t.Start(ctx, command(hash))
 	if err != nil {
 		return nil, l.why(ctx, err)
+	}
+	if l.Channels != nil { // only now: the server may have room for just the agent
+		l.warm(l.Channels())
 	}
 	nonce := make([]byte, 16)
 	_, _ = rand.Read(nonce) // never fails
@@ -266,6 +274,9 @@ func (l *launch) output(ctx context.Context, command string) (stdout, text strin
 		return "", "", 0, l.why(ctx, err)
 	}
 	defer proc.Close()
+	if info, err := os.Stat(l.Executable); err == nil {
+		l.warm(l.ways(info.Size())) // it is about to be sent, or one of its kind
+	}
 	var out, errs tail
 	type ending struct{ err error }
 	over := make(chan ending, 1)

@@ -167,7 +167,7 @@ func TestCannotStart(t *testing.T) {
 			return &shell{shell: script(t, `case $2 in *uname*) uname -s -m;; *) echo "sh: 1: x: Permission denied" >&2; exit 126;; esac`)}
 		}, "is not permitted", "noexec"},
 		{"another home", func(t *testing.T) *shell {
-			return &shell{shell: script(t, `cd / && exec sh "$@"`)}
+			return &shell{shell: script(t, `cd '`+t.TempDir()+`' && exec sh "$@"`)}
 		}, "though it was just copied", "ChrootDirectory"},
 		{"a file in the way", func(t *testing.T) *shell {
 			s := &shell{home: t.TempDir()}

@@ -3,6 +3,7 @@ package agent
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"io"
 	"os"
 	"os/user"
@@ -43,6 +44,23 @@ func hashFile(path string) (string, error) {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// settleFile makes a file and its name last. What cannot be synced here is no
+// error: what the disk refused is.
+func settleFile(name string) error {
+	for _, p := range []string{name, filepath.Dir(name)} {
+		f, err := os.Open(p)
+		if err != nil {
+			return err
+		}
+		err = f.Sync()
+		_ = f.Close()
+		if errors.Is(err, unix.EIO) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+			return err
+		}
+	}
+	return nil
 }
 
 func isHash(s string) bool {

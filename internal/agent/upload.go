@@ -2,12 +2,8 @@ package agent
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -49,8 +45,9 @@ func (t *hashTable) of(file string) (string, error) {
 // choose asks the node for its platform, and finds the program for that. first
 // is why its own program was not started.
 func (l *launch) choose(ctx context.Context, first error) (build, error) {
-	// The first word ends what an rc file may have left on the line.
-	out, text, status, err := l.output(ctx, "echo; uname -s -m")
+	// The first word ends what an rc file may have left on the line. What mkdir
+	// cannot do, SFTP will find out the reason for.
+	out, text, status, err := l.output(ctx, "echo; umask 077; mkdir -p "+binDir+"; uname -s -m")
 	if err != nil {
 		return build{}, err
 	}
@@ -113,6 +110,7 @@ func platform(out string) (goos, arch string, ok bool) {
 const uploadPrefix = ".upload-"
 
 // upload copies the program to the node: whole under its name, or not at all.
+// Whether it is whole, and on the disk, the program finds out itself.
 func (l *launch) upload(ctx context.Context, b build) error {
 	fail := func(what string, err error, hint string) error {
 		if ctx.Err() != nil {
@@ -120,48 +118,50 @@ func (l *launch) upload(ctx context.Context, b build) error {
 		}
 		return &StartError{Err: fmt.Errorf("%s: copying the agent: %s: %s", l.Node.Name(), what, clean(err.Error(), maxQuoted)), Hint: hint}
 	}
+	u, err := newSending(b.path, l.Uploading)
+	if err != nil {
+		return &StartError{Err: fmt.Errorf("the agent for %s: %w", b.platform, err)}
+	}
+	defer u.in.Close()
 	client, err := l.t.SFTP(ctx)
 	if err != nil {
 		return fail("no SFTP", err, "conc needs the sftp subsystem: in the node's sshd_config  Subsystem sftp internal-sftp")
 	}
-	defer client.Close()
-	// Closing the channel is what ends a transfer that nobody waits for.
-	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
-	defer stop()
-
-	home, err := client.Getwd()
-	if err != nil {
-		home = "."
-	}
-	for _, dir := range []string{path.Dir(binDir), binDir} {
-		if err := makeDir(client, path.Join(home, dir)); err != nil {
-			return fail("making ~/"+dir, err, "is the home directory there, the account's own, and its disk not full? df -h ~; ls -ld ~")
+	u.join(client)
+	stop := context.AfterFunc(ctx, u.hangUp)
+	defer func() {
+		if stop() {
+			l.release(u.ways)
 		}
-	}
-	f, err := os.Open(b.path)
-	if err != nil {
-		return &StartError{Err: fmt.Errorf("the agent for %s: %w", b.platform, err)}
-	}
-	defer f.Close()
-	random := make([]byte, 8)
-	_, _ = rand.Read(random)
-	temp := path.Join(home, binDir, uploadPrefix+hex.EncodeToString(random))
-	if err := l.send(client, f, temp, b.hash); err != nil {
+	}()
+	err = u.send(ctx, l, client)
+	var dir *dirError
+	switch {
+	case errors.As(err, &dir):
+		return fail("making ~/"+dir.name, dir.err, "is the home directory there, the account's own, and its disk not full? df -h ~; ls -ld ~")
+	case err != nil:
 		// A server calls a full disk just a failure: look before the partial file goes.
-		err = orFull(client, path.Join(home, binDir), err)
-		_ = client.Remove(temp)
+		err = orFull(client, binDir, err)
+		_ = client.Remove(u.temp)
 		return fail("writing ~/"+binDir, err, "is there room? df -h ~")
 	}
-	final := path.Join(home, binDir, "conc-"+b.hash)
-	err = client.PosixRename(temp, final)
+	l.t.Ready()
+	final := path.Join(binDir, "conc-"+b.hash)
+	// A file that is open for writing cannot be started, by us or by whoever else
+	// sees its name: all channels let go of it first.
+	if err := u.close(); err != nil {
+		_ = client.Remove(u.temp)
+		return fail("writing ~/"+binDir, err, "is there room? df -h ~")
+	}
+	err = client.PosixRename(u.temp, final)
 	if err != nil {
 		// A server without the extension: the name is free, or holds a file that
 		// does not start.
 		_ = client.Remove(final)
-		err = client.Rename(temp, final)
+		err = client.Rename(u.temp, final)
 	}
 	if err != nil {
-		_ = client.Remove(temp)
+		_ = client.Remove(u.temp)
 		return fail("renaming", err, "")
 	}
 	return nil
@@ -188,6 +188,14 @@ func orFull(client *sftp.Client, dir string, err error) error {
 	return err
 }
 
+// dirError is a directory that cannot be made.
+type dirError struct {
+	name string
+	err  error
+}
+
+func (e *dirError) Error() string { return "making ~/" + e.name + ": " + e.err.Error() }
+
 func makeDir(client *sftp.Client, dir string) error {
 	err := client.Mkdir(dir)
 	if err == nil {
@@ -203,57 +211,4 @@ func makeDir(client *sftp.Client, dir string) error {
 		return e
 	}
 	return err
-}
-
-// send writes a file to the node, to its disk, and makes it executable.
-func (l *launch) send(client *sftp.Client, f *os.File, to, hash string) error {
-	fi, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	w, err := client.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
-	if err != nil {
-		return err
-	}
-	sum := sha256.New()
-	from := &counted{f: io.TeeReader(f, sum), size: fi.Size(), tell: l.Uploading}
-	n, err := w.ReadFromWithConcurrency(from, 64)
-	if err == nil && (n != fi.Size() || hex.EncodeToString(sum.Sum(nil)) != hash) {
-		err = fmt.Errorf("%s has changed since this program was started", f.Name())
-	}
-	if err == nil {
-		err = w.Chmod(0o700)
-	}
-	if err == nil {
-		if _, can := client.HasExtension("fsync@openssh.com"); can {
-			err = w.Sync()
-		}
-	}
-	if e := w.Close(); err == nil {
-		err = e
-	}
-	if err != nil {
-		return err
-	}
-	got, err := client.Stat(to)
-	if err == nil && got.Size() != fi.Size() {
-		err = fmt.Errorf("%d of %d bytes arrived", got.Size(), fi.Size())
-	}
-	return err
-}
-
-// counted tells how far a file was read.
-type counted struct {
-	f          io.Reader
-	done, size int64
-	tell       func(done, total int64)
-}
-
-func (c *counted) Read(p []byte) (int, error) {
-	n, err := c.f.Read(p)
-	c.done += int64(n)
-	if c.tell != nil && n > 0 {
-		c.tell(c.done, c.size)
-	}
-	return n, err
 }

@@ -106,7 +106,7 @@ func (p *program) confirm(ctx context.Context, question string) (bool, error) {
 // hold gives the question that the op of that name asks: go on, or stop here.
 func (w *wave) hold(t task) func(context.Context, string) error {
 	node := ""
-	if w.several {
+	if w.nodes > 1 {
 		node = t.node.Name() + "  "
 	}
 	return func(ctx context.Context, message string) error {

@@ -34,3 +34,7 @@ func (t connTransport) SFTP(ctx context.Context) (*sftp.Client, error) { return 
 func (t connTransport) Spare(ctx context.Context) (*sftp.Client, error) { return t.conn.Spare(ctx) }
 
 func (t connTransport) Warm(files int) { t.conn.Warm(files) }
+
+func (t connTransport) Keep(client *sftp.Client) { t.conn.Keep(client) }
+
+func (t connTransport) Ready() { t.conn.Ready() }

@@ -46,7 +46,7 @@ func (p *program) run(ctx context.Context, f *config.File, tasks []task, o runOp
 	defer release()
 	w := &wave{
 		program: p, file: f, id: id, options: o, interrupt: interrupt,
-		secrets: sudo.secrets, sudo: sudo, index: bundle.OpenIndex(filepath.Join(p.env.StateDir, "index.json")), log: zerolog.New(logFile), show: show, keep: ui.Log(logFile), several: len(tasks) > 1,
+		secrets: sudo.secrets, sudo: sudo, index: bundle.OpenIndex(filepath.Join(p.env.StateDir, "index.json")), log: zerolog.New(logFile), show: show, keep: ui.Log(logFile), nodes: len(tasks),
 	}
 	names := make([]string, len(tasks))
 	for i, t := range tasks {
@@ -98,12 +98,12 @@ type wave struct {
 	id        string
 	options   runOptions
 	interrupt *runner.Interrupt
-	several   bool // nodes
+	nodes     int
 	secrets   *secrets
 	sudo      *sudoers
 	log       zerolog.Logger
 	index     *bundle.Index // of the local files that are delivered
-	mu        sync.Mutex // held while an event is told
+	mu        sync.Mutex    // held while an event is told
 	show      runner.Sink
 	keep      runner.Sink
 }
@@ -206,6 +206,10 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 			Uploading: func(done, total int64) {
 				w.emit(runner.Event{Type: runner.Progress, Time: time.Now(), Run: w.id, Node: t.node.Name(), Local: true, Done: done, Total: total})
 			},
+		}
+		o.Ways = w.ways()
+		if !again {
+			o.Channels = w.channels(ctx, t.plan.Steps[r.From-1:r.To], r.Env)
 		}
 		var l *link
 		var err error

@@ -27,7 +27,8 @@ type Conn struct {
 
 	mu     sync.Mutex
 	chains []*chain
-	warm   []*warm
+	warm   []*warm // file channels
+	ready  []*warm // sessions
 	over   bool
 	err    error
 }

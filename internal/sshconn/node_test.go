@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-
 	"example.org/conc/internal/testnode"
 )
 

@@ -27,7 +27,13 @@ type Proc interface {
 // Wait. When the server allows no further session on this connection, a second
 // connection to the same target is made for it.
 func (c *Conn) Start(ctx context.Context, command string) (Proc, error) {
-	p, err := c.session(ctx, maxChains)
+	var p *proc
+	w, err := c.take(ctx, &c.ready)
+	if w != nil {
+		p = w.proc
+	} else if err == nil {
+		p, err = c.session(ctx, maxChains)
+	}
 	if err != nil {
 		return nil, err
 	}

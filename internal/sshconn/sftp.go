@@ -27,8 +27,10 @@ const (
 // up to 64 KiB. As for Start, a second connection is made where one session is
 // all that is allowed. Packets are 255 KiB where the server is OpenSSH.
 func (c *Conn) SFTP(ctx context.Context) (*sftp.Client, error) {
-	if client, err := c.takeWarm(ctx); client != nil || err != nil {
-		return client, err
+	if w, err := c.take(ctx, &c.warm); w != nil {
+		return w.client, nil
+	} else if err != nil {
+		return nil, err
 	}
 	return c.files(ctx, maxChains)
 }
@@ -36,8 +38,10 @@ func (c *Conn) SFTP(ctx context.Context) (*sftp.Client, error) {
 // Spare is SFTP for one more file channel, which is worth no connection of its
 // own: an error where the server has no room for it.
 func (c *Conn) Spare(ctx context.Context) (*sftp.Client, error) {
-	if client, err := c.takeWarm(ctx); client != nil || err != nil {
-		return client, err
+	if w, err := c.take(ctx, &c.warm); w != nil {
+		return w.client, nil
+	} else if err != nil {
+		return nil, err
 	}
 	return c.files(ctx, 0)
 }

@@ -10,17 +10,18 @@ import (
 // slow is the round trip from which on it pays to have channels ready.
 const slow = 5 * time.Millisecond
 
-// warm is a file channel that was opened before anyone asked for it.
+// warm is a channel that was opened before anyone asked for it.
 type warm struct {
 	done   chan struct{} // closed when the others are set
-	client *sftp.Client
+	client *sftp.Client  // of a file channel
+	proc   *proc         // of a program's session
 	err    error
 }
 
-// Warm opens n file channels in the background, for SFTP and Spare to hand out;
-// one, where the line is fast. It makes no further connection, and what fails is
-// nobody's business: whoever wants a channel later opens it, and hears why it
-// cannot be. Those that nobody took are closed with the connection.
+// Warm opens channels in the background: n for files, for SFTP and Spare to hand
+// out, or one, where the line is fast. It makes no further connection, and what
+// fails is nobody's business: whoever wants a channel later opens it, and hears
+// why it cannot be. Those that nobody took are closed with the connection.
 func (c *Conn) Warm(n int) {
 	if n < 1 {
 		return
@@ -39,40 +40,54 @@ func (c *Conn) Warm(n int) {
 
 func (c *Conn) warmUp(n int) {
 	for range n {
-		w := &warm{done: make(chan struct{})}
-		c.mu.Lock()
-		if !c.over {
-			c.warm = append(c.warm, w)
-			c.wg.Go(func() {
-				defer close(w.done)
-				w.client, w.err = c.files(c.ctx, 0)
-			})
-		}
-		c.mu.Unlock()
+		c.prepare(&c.warm, func(w *warm) { w.client, w.err = c.files(c.ctx, 0) })
 	}
 }
 
-// takeWarm gives a warm channel to the caller; nil when there is none.
-func (c *Conn) takeWarm(ctx context.Context) (*sftp.Client, error) {
+// Ready opens a session in the background, for the next Start.
+func (c *Conn) Ready() {
+	c.prepare(&c.ready, func(w *warm) { w.proc, w.err = c.session(c.ctx, 0) })
+}
+
+// Keep takes a file channel back, for the next who wants one.
+func (c *Conn) Keep(client *sftp.Client) {
+	c.prepare(&c.warm, func(w *warm) { w.client = client })
+}
+
+func (c *Conn) prepare(list *[]*warm, open func(*warm)) {
+	w := &warm{done: make(chan struct{})}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		*list = append(*list, w)
+		c.wg.Go(func() {
+			defer close(w.done)
+			open(w)
+		})
+	}
+}
+
+// take gives the caller one of a list; nil when there is none.
+func (c *Conn) take(ctx context.Context, list *[]*warm) (*warm, error) {
 	for {
 		c.mu.Lock()
-		if len(c.warm) == 0 || c.over {
+		if len(*list) == 0 || c.over {
 			c.mu.Unlock()
 			return nil, nil
 		}
-		w := c.warm[0]
-		c.warm = c.warm[1:]
+		w := (*list)[0]
+		*list = (*list)[1:]
 		c.mu.Unlock()
 		select {
 		case <-w.done:
 		case <-ctx.Done():
 			c.mu.Lock()
-			c.warm = append(c.warm, w)
+			*list = append(*list, w)
 			c.mu.Unlock()
 			return nil, ctx.Err()
 		}
 		if w.err == nil {
-			return w.client, nil
+			return w, nil
 		}
 	}
 }
@@ -86,7 +101,7 @@ func (c *Conn) cool() {
 			_ = w.client.Close()
 		}
 	}
-	c.warm = nil
+	c.warm, c.ready = nil, nil
 }
 
 // measure times one round trip.
