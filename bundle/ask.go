@@ -152,12 +152,12 @@ func (s *Store) lacking(ctx context.Context, root *os.Root, q Query, present map
 	}
 	before := s.readEarlier()
 	var mu sync.Mutex
-	err := each(ctx, runtime.NumCPU(), len(m.Files), func(ctx context.Context, i int) error {
+	one := func(ctx context.Context, dir *os.File, i int) error {
 		f := m.Files[i]
 		there, refused := false, ""
 		if present[f.Path] {
 			var err error
-			if there, refused, err = holds(ctx, root, f); err != nil || there {
+			if there, refused, err = holds(ctx, dir, f); err != nil || there {
 				return err
 			}
 		}
@@ -189,6 +189,20 @@ func (s *Store) lacking(ctx context.Context, root *os.Root, q Query, present map
 		}
 		d.place = append(d.place, i)
 		return nil
+	}
+	portions := m.portions()
+	err := each(ctx, runtime.NumCPU(), len(portions), func(ctx context.Context, n int) error {
+		dir, err := root.Open(path.Dir(m.Files[portions[n][0]].Path))
+		if err != nil {
+			return err
+		}
+		defer dir.Close()
+		for _, i := range portions[n] {
+			if err := one(ctx, dir, i); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, nil, nil, err
@@ -207,6 +221,24 @@ func (s *Store) lacking(ctx context.Context, root *os.Root, q Query, present map
 	slices.Sort(d.place)
 	d.place = slices.Compact(d.place)
 	return d, wants, took, nil
+}
+
+// portions parts the files into some that are looked at together: of one
+// directory, and not too many or too large.
+func (m Manifest) portions() [][]int {
+	var all [][]int
+	open := map[string]int{} // by directory: the portion that is being filled
+	for i, f := range m.Files {
+		dir := path.Dir(f.Path)
+		n, ok := open[dir]
+		if !ok || len(all[n]) == 64 || f.Size >= chunked {
+			n = len(all)
+			all = append(all, nil)
+			open[dir] = n
+		}
+		all[n] = append(all[n], i)
+	}
+	return all
 }
 
 // take makes an object of content that has come whole.

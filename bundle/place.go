@@ -10,7 +10,8 @@ import (
 	"os"
 	"path"
 	"regexp"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 var runForm = regexp.MustCompile(`^[0-9A-Za-z]{1,26}$`)
@@ -62,33 +63,44 @@ func tidy(root *os.Root, m Manifest) (present map[string]bool, _ error) {
 	return present, nil
 }
 
-// holds tells whether f is there, with its content; or why it cannot be.
-func holds(ctx context.Context, root *os.Root, f File) (has bool, refused string, err error) {
-	info, err := root.Lstat(f.Path)
+// holds tells whether f is in its directory, with its content; or why it cannot be.
+func holds(ctx context.Context, dir *os.File, f File) (has bool, refused string, err error) {
+	name := path.Base(f.Path)
+	var st unix.Stat_t
+	err = unix.Fstatat(int(dir.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return false, "", nil
 	case err != nil:
-		return false, "", fmt.Errorf("%s: %w", path.Join(root.Name(), f.Path), cause(err))
-	case info.Mode().IsRegular():
-	case info.Mode()&fs.ModeSymlink != 0:
-		return false, "", nil // the link is replaced, not what it names
-	default:
-		return false, "it is " + kind(info.Mode()) + " on the node", nil
+		return false, "", fmt.Errorf("%s: %w", path.Join(dir.Name(), name), err)
 	}
-	if info.Size() != f.Size {
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+	case unix.S_IFLNK:
+		return false, "", nil // the link is replaced, not what it names
+	case unix.S_IFDIR:
+		return false, "it is " + kind(fs.ModeDir) + " on the node", nil
+	case unix.S_IFIFO:
+		return false, "it is " + kind(fs.ModeNamedPipe) + " on the node", nil
+	case unix.S_IFSOCK:
+		return false, "it is " + kind(fs.ModeSocket) + " on the node", nil
+	default:
+		return false, "it is " + kind(fs.ModeDevice) + " on the node", nil
+	}
+	if st.Size != f.Size {
 		return false, "", nil
 	}
-	in, err := root.OpenFile(f.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return false, "", nil // not readable: it is replaced
+		return false, "", nil //nolint:nilerr // not readable: it is replaced
 	}
+	in := os.NewFile(uintptr(fd), name)
 	defer in.Close()
 	sum, err := hash(ctx, in, f.Size)
 	if err != nil || sum != f.SHA256 {
 		return false, "", ctx.Err()
 	}
-	if info.Mode().Perm() != f.Mode {
+	if fs.FileMode(st.Mode).Perm() != f.Mode {
 		if err := in.Chmod(f.Mode); err != nil {
 			return false, "", nil // someone else's file: it is replaced
 		}

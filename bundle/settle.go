@@ -181,7 +181,13 @@ func (s *Store) settle(ctx context.Context, d *incoming) error {
 		return err
 	}
 	defer root.Close()
-	p := &placing{s: s, d: d, root: root, dirs: map[string]*os.File{}}
+	p := &placing{s: s, d: d, root: root, apart: apart(s.dir(), d.m.Root), names: map[string]bool{}}
+	for _, i := range d.place {
+		p.names[path.Dir(d.m.Files[i].Path)] = true
+	}
+	if len(p.names) <= maxOpen {
+		p.dirs = map[string]*os.File{}
+	}
 	defer p.close()
 	err = p.all(ctx)
 	if err != nil {
@@ -199,9 +205,15 @@ type placing struct {
 	root *os.Root
 	many bool
 
+	apart bool            // the objects are on another file system
+	names map[string]bool // of the destinations' directories
+
 	mu   sync.Mutex
-	dirs map[string]*os.File // of the destinations, open
+	dirs map[string]*os.File // of them, open; nil when they are too many for that
 }
+
+// maxOpen bounds the directories that are held open.
+const maxOpen = 200
 
 // fewFiles are synced one by one; of more, their file system is.
 const fewFiles = 8
@@ -229,7 +241,7 @@ func (p *placing) all(ctx context.Context) error {
 	if err == nil && p.many && fresh {
 		err = syncAll(p.s.dir())
 	}
-	if err == nil && p.many && copied && (!fresh || apart(p.s.dir(), p.root.Name())) {
+	if err == nil && p.many && copied && (!fresh || p.apart) {
 		err = syncAll(p.root.Name())
 	}
 	if err != nil {
@@ -275,7 +287,7 @@ func (p *placing) mayLink(f File) bool {
 		return false
 	}
 	st, ok := fi.Sys().(*syscall.Stat_t)
-	if !ok || st.Nlink != 1 || int(st.Uid) != os.Geteuid() || apart(p.s.dir(), p.root.Name()) {
+	if !ok || st.Nlink != 1 || int(st.Uid) != os.Geteuid() || p.apart {
 		return false
 	}
 	return fi.Mode().Perm() == f.Mode || os.Chmod(object, f.Mode) == nil
@@ -283,10 +295,11 @@ func (p *placing) mayLink(f File) bool {
 
 // link makes a name of f's object, in the directory of its destination.
 func (p *placing) link(f File, name string) error {
-	dir, err := p.dir(path.Dir(f.Path))
+	dir, done, err := p.dir(path.Dir(f.Path))
 	if err != nil {
 		return err
 	}
+	defer done()
 	return unix.Linkat(unix.AT_FDCWD, p.s.object(f.SHA256), int(dir.Fd()), name, 0)
 }
 
@@ -297,10 +310,11 @@ func (p *placing) link(f File, name string) error {
 func (p *placing) beside(ctx context.Context, f File) (how int, err error) {
 	temp := path.Base(tempName(p.s.token, f.Path))
 	object := p.s.object(f.SHA256)
-	dir, err := p.dir(path.Dir(f.Path))
+	dir, done, err := p.dir(path.Dir(f.Path))
 	if err != nil {
 		return 0, err
 	}
+	defer done()
 	if p.mayLink(f) && p.link(f, temp) == nil {
 		if !p.many {
 			return asLink, syncAt(dir, temp)
@@ -338,18 +352,22 @@ func syncAt(dir *os.File, name string) error {
 	return f.Sync()
 }
 
-// dir opens a directory of destinations, once.
-func (p *placing) dir(name string) (*os.File, error) {
+// dir opens a directory of destinations, once where that can be; done is called
+// when it is not needed any more.
+func (p *placing) dir(name string) (d *os.File, done func(), err error) {
+	if p.dirs == nil {
+		d, err = p.root.Open(name)
+		return d, func() { _ = d.Close() }, err
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if d := p.dirs[name]; d != nil {
-		return d, nil
-	}
-	d, err := p.root.Open(name)
-	if err == nil {
+	if d = p.dirs[name]; d == nil {
+		if d, err = p.root.Open(name); err != nil {
+			return nil, nil, err
+		}
 		p.dirs[name] = d
 	}
-	return d, err
+	return d, func() {}, nil
 }
 
 func (p *placing) close() {
@@ -361,11 +379,11 @@ func (p *placing) close() {
 // sync has the names on disk, too: those of the directories, and of the ones
 // above them, which may be new.
 func (p *placing) sync() error {
-	if len(p.dirs) > fewFiles {
+	if len(p.names) > fewFiles {
 		return syncAll(p.root.Name())
 	}
 	done := map[string]bool{}
-	for name := range p.dirs {
+	for name := range p.names {
 		for dir := name; !done[dir]; dir = path.Dir(dir) {
 			done[dir] = true
 			if err := syncBelow(p.root, dir); err != nil {
