@@ -63,6 +63,7 @@ func (p *program) sshOptions(node *config.Node) sshconn.Options {
 		Getenv: p.env.Getenv,
 		Prompt: p.prompt,
 		Warn:   p.warn,
+		Pool:   &p.pool,
 		// The answer, too, is to come within the limit.
 		Connect: node.Duration("timeout.connect") * 19 / 20,
 	}

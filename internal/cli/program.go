@@ -10,6 +10,7 @@ import (
 
 	"example.org/conc/config"
 	"example.org/conc/internal/agent"
+	"example.org/conc/internal/sshconn"
 	"example.org/conc/internal/ui"
 	"example.org/conc/jobs"
 )
@@ -24,6 +25,7 @@ type program struct {
 	sink    *ui.Screen  // the one that shows this command's run, once there is one
 	asking  turns       // of those who put a question to the operator
 	leaving atomic.Bool // Ctrl-C came three times
+	pool    sshconn.Pool
 }
 
 // environment is what a command takes from the process around it. Nothing else

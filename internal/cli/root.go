@@ -191,6 +191,7 @@ func (p *program) main(ctx context.Context, args []string) (code int) {
 			code = p.report(args, panicError{r})
 		}
 	}()
+	defer p.pool.Close()
 	cmd := p.root()
 	cmd.SetArgs(args)
 	cmd.SetIn(p.streams.In)

@@ -59,19 +59,25 @@ func newHop(t Target, client *ssh.Client, w *wire, beat time.Duration) *hop {
 }
 
 // chain is a way to the target, through its hops.
-type chain struct{ hops []*hop }
+type chain struct {
+	hops   []*hop
+	shared int // how many of them, from the first, are the pool's
+}
 
 func (c *chain) last() *hop { return c.hops[len(c.hops)-1] }
 
-// close ends every hop, the last first, and waits for all that they run.
+// close ends every hop of its own, the last first, and waits for all that they
+// run.
 func (c *chain) close() {
-	for _, h := range slices.Backward(c.hops) {
+	own := c.hops[c.shared:]
+	for _, h := range slices.Backward(own) {
 		_ = h.client.Close()
 		_ = h.wire.Close()
 	}
-	for _, h := range c.hops {
+	for _, h := range own {
 		h.wg.Wait()
-		if t, ok := h.wire.Conn.(*tunnelConn); ok {
+		// Through a hop that others use, they end with its word, or with it.
+		if t, ok := h.wire.Conn.(*tunnelConn); ok && c.shared == 0 {
 			t.copiers.Wait()
 		}
 	}
@@ -79,7 +85,7 @@ func (c *chain) close() {
 
 // chain dials and logs in, hop by hop. ctx and b bound all of it.
 func (d *dialer) chain(ctx context.Context, b *budget) (*chain, error) {
-	c, err := d.hops(ctx, b)
+	c, err := d.ways(ctx, b)
 	if err == nil {
 		var h *hop
 		if h, err = d.hop(ctx, b, c.via(), len(d.t.Jump)); err == nil {
@@ -98,10 +104,6 @@ func (d *dialer) hops(ctx context.Context, b *budget) (*chain, error) {
 	for i := range d.t.Jump {
 		h, err := d.hop(ctx, b, c.via(), i)
 		if err != nil {
-			var e *Error
-			if errors.As(err, &e) {
-				err = &Error{Kind: e.Kind, Hint: e.Hint, Err: fmt.Errorf("%s: its jump host %w", d.t.name(), e.Err)}
-			}
 			return c, err
 		}
 		c.hops = append(c.hops, h)
@@ -155,7 +157,12 @@ func (d *dialer) hop(ctx context.Context, b *budget, via *ssh.Client, i int) (*h
 	asked := false // a person typed something for a login that did not come to its end
 	for {
 		l := d.creds[i].login(ctx, b)
-		h, err := d.attemptAgain(ctx, via, t, keys, l)
+		var h *hop
+		leave, err := d.o.Pool.enter(ctx, b, fmt.Sprintf("%q %s", d.t.Jump[:i], t.addr()))
+		if err == nil {
+			h, err = d.attemptAgain(ctx, via, t, keys, l)
+			leave()
+		}
 		if err == nil {
 			l.succeeded()
 			return h, nil

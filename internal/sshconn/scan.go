@@ -58,7 +58,7 @@ func Scan(ctx context.Context, t Target, o Options) ([]HostKey, error) {
 	c, err := d.hops(ctx, b)
 	defer c.close()
 	if err != nil {
-		return nil, err
+		return nil, d.viaJump(err)
 	}
 	var shown []ssh.PublicKey
 	var offers []string // what the server has, once it said so

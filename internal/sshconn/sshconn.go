@@ -26,6 +26,7 @@ type Options struct {
 	Warn    func(string)  // a line skipped in known_hosts, say; nil is silence
 	Connect time.Duration // for one dial with authentication, all hops, time spent at a prompt not counted; 0 is 20 s
 	Retry   time.Duration // how long refused dials are tried again, before authentication; 0 is 10 s
+	Pool    *Pool         // what is shared with other connections; nil: nothing
 
 	beat    time.Duration // between keepalives; 0 is 5 s
 	silence time.Duration // after which a peer is gone; 0 is 20 s
