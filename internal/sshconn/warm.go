@@ -92,16 +92,18 @@ func (c *Conn) take(ctx context.Context, list *[]*warm) (*warm, error) {
 	}
 }
 
-// cool closes the channels that nobody took. The connection is closed already.
+// cool closes the channels that nobody took. The connection is closed already,
+// and so nobody adds to them; what ends here may still ask for the lock.
 func (c *Conn) cool() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, w := range c.warm {
+	left := c.warm
+	c.warm, c.ready = nil, nil
+	c.mu.Unlock()
+	for _, w := range left {
 		if <-w.done; w.client != nil {
 			_ = w.client.Close()
 		}
 	}
-	c.warm, c.ready = nil, nil
 }
 
 // measure times one round trip.
