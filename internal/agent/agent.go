@@ -77,7 +77,7 @@ type Options struct {
 	Timeout    time.Duration           // for the start, upload not counted; 0 is 20 s
 	Uploading  func(done, total int64) // progress of the agent's own upload; may be nil
 	Channels   func() int              // how many file channels the plan's steps will want; nil: none
-	Ways       int                     // how many channels the agent's own upload may take; 0 is 8
+	Ways       int                     // how many channels the agent's own upload may take; 0 is 7
 	Log        zerolog.Logger
 
 	pulse   pulse // for tests

@@ -16,7 +16,7 @@ import (
 const (
 	pieceLen = 255 << 10 // bytes of a write: what OpenSSH takes in a packet
 	inFlight = 8         // writes of a channel at the same time: its window of 2 MiB
-	mostWays = 8         // channels; sshd's MaxSessions is 10
+	mostWays = 7         // channels; sshd's MaxSessions is 10, and three programs may be about
 )
 
 // sending is a file on its way to the node, over several channels.
