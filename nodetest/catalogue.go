@@ -34,6 +34,7 @@ func Stock() Catalogue {
 		fileEntry(),
 		dirEntry(),
 		symlinkEntry(),
+		socketEntry(),
 		mountEntry(),
 		diskEntry(),
 		commandEntry(),
