@@ -144,7 +144,12 @@ func goProcedure(ctx context.Context, env *jobs.Env, params json.RawMessage) (an
 	if err != nil {
 		return nil, err
 	}
-	defer use.Close() //nolint:errcheck // it was only held
+	defer use.Close()               //nolint:errcheck // it was only held
+	for _, key := range p.Secrets { // they are masked from here on
+		if _, err := env.Attr(key); err != nil {
+			return nil, jobs.Errorf("%w", err)
+		}
+	}
 	server := &testServer{env: env, p: p, levels: map[string]string{}}
 	socket, stop, err := server.serve(ctx)
 	if err != nil {

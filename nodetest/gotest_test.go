@@ -185,8 +185,9 @@ func TestGoTestSecretsAndSudo(t *testing.T) {
 		wantResult(t, rs, "Sudo", Skipped, "conc nodetest --sudo")
 	}
 	g.Secrets, g.Sudo = []string{"password"}, true
-	rs = g.probe(t, h, "TestProbeSecret", "TestProbeSudo*")
+	rs = g.probe(t, h, "TestProbeSecret", "TestProbeSecretOfAnother", "TestProbeSudo*")
 	wantResult(t, rs, "Secret", jobs.Failed, "it is <********>")
+	wantResult(t, rs, "SecretOfAnother", jobs.Failed, "it has found ********")
 	wantResult(t, rs, "Sudo", jobs.Failed, `"`+filepath.Join(g.Room, "1")+`\n\xff" "err\n" 7`, "killed: 137", `cleanup: "yes\n"`)
 	wantResult(t, rs, "SudoMissing", jobs.Failed, "/no/such/program: could not be run")
 	wantResult(t, rs, "SudoLoud", jobs.Failed, "prints a MiB or more")
