@@ -62,7 +62,7 @@ No proxy is used but the one that is named.
 
 A server that cannot be reached, or says what is not HTTP, is FAILED. One that does
 not answer is TIMED OUT at the end of the check's time.`,
-		Example: "timeout=5s http http://127.0.0.1:%(http.port)s/health status 200 contains ok time <1s",
+		Example: "timeout=5s http http://127.0.0.1:%(http.port)s/health time <1s",
 		Goss:    "http",
 		Parse:   parseHTTP,
 	}
