@@ -73,6 +73,7 @@ type Options struct {
 	Timeout    time.Duration           // for the start, upload not counted; 0 is 20 s
 	Uploading  func(done, total int64) // progress of the agent's own upload; may be nil
 	Log        zerolog.Logger
+	Typed      string // how the operator's commands begin, for hints of the agent: "conc -c shop.ini"; "" is "conc"
 
 	pulse   pulse // for tests
 	patient bool  // output waits for its sink, instead of being left out

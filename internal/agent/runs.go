@@ -50,7 +50,7 @@ func (se *session) open() error {
 	release, err := bundle.HoldAlive(se.ctx, se.Home, se.owner.Run)
 	if errors.Is(err, bundle.ErrAlive) {
 		return jobs.Blockedf("an agent of this run is still at work on the node").
-			WithHint("wait until its step has ended: conc status %s", se.node.Name())
+			WithHint("wait until its step has ended: %s", se.askStatus())
 	}
 	if err != nil {
 		return jobs.Errorf("the node's own records cannot be kept: %w", err)
