@@ -82,6 +82,7 @@ type Outcome struct {
 	Note       string            // why it was not started, when its turn never came: Status is "" then
 	Open       bool              // the bundle is open on the node, and ours
 	Closed     bool              // this run has closed it there: what is left needs no lock
+	Left       bool              // the operator left while a step ran, or did not wait for the line: its end is not known here
 	Held       *bundle.HeldError // who holds it, when someone else does
 	ByHand     []string          // the lines that a person would type for the step
 	SSH        []string          // arguments for the user's own ssh program

@@ -74,7 +74,6 @@ type Runner struct {
 	patience  time.Time          // when LockWait is over; zero until a bundle was held
 	recorded  []jobs.Record      // what was sent along to the node
 	fruitless int                // reconnections since a step ended
-	left      bool               // the operator did not wait for the line
 }
 
 // Do runs the steps and reports them. It returns when nothing of the run is

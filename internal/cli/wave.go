@@ -78,7 +78,7 @@ func createLog(path string) (*os.File, error) {
 // outcomeCode gives one node's exit code.
 func outcomeCode(o *runner.Outcome, i *runner.Interrupt) int {
 	switch {
-	case i.Raised() && (o.Status == jobs.Stopped || o.Status == notStarted):
+	case o.Left, i.Raised() && (o.Status == jobs.Stopped || o.Status == notStarted):
 		return exitInterrupted
 	case o.Status == notStarted: // because of another, whose code counts
 		return exitOK
