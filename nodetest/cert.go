@@ -64,7 +64,7 @@ func parseCert(args []string) (Check, error) {
 		return nil, err
 	}
 	var c certificate
-	if host, _, ok := hostPort(where); ok && !strings.Contains(where, "/") {
+	if host, ok := hostPort(where); ok && !strings.Contains(where, "/") {
 		c.server, c.name = where, host
 	} else {
 		c.file = where

@@ -84,7 +84,7 @@ func isServer(s string) error {
 
 // serverAddress gives the HOST:PORT of a DNS server.
 func serverAddress(s string) (string, error) {
-	if _, _, ok := hostPort(s); ok {
+	if _, ok := hostPort(s); ok {
 		return s, nil
 	}
 	host := strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")

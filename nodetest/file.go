@@ -205,7 +205,7 @@ func (c inode) property(ctx context.Context, path string, fi fs.FileInfo, w want
 	case "mode":
 		limit, _ := strconv.ParseUint(w.value, 8, 32)
 		mode := permissions(fi)
-		return found(mode == uint32(limit), "mode", fmt.Sprintf("%04o", limit), fmt.Sprintf("%04o", mode)), nil
+		return found(uint64(mode) == limit, "mode", fmt.Sprintf("%04o", limit), fmt.Sprintf("%04o", mode)), nil
 	case "owner":
 		return owned("owner", w.value, owner(fi), userName), nil
 	case "group":
@@ -235,7 +235,7 @@ func (c inode) property(ctx context.Context, path string, fi fs.FileInfo, w want
 // among it.
 func permissions(fi fs.FileInfo) uint32 {
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-		return uint32(st.Mode) & 0o7777
+		return uint32(st.Mode) & 0o7777 //nolint:unconvert // it has 16 bits on some systems
 	}
 	return uint32(fi.Mode().Perm())
 }

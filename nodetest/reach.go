@@ -47,14 +47,14 @@ func unresolved(e *net.DNSError) string {
 	return e.Err
 }
 
-// hostPort takes HOST:PORT apart; ok says that it is one.
-func hostPort(s string) (host string, port uint16, ok bool) {
+// hostPort gives the host of HOST:PORT; ok says that it is one.
+func hostPort(s string) (host string, ok bool) {
 	host, number, err := net.SplitHostPort(s)
 	if err != nil || host == "" {
-		return "", 0, false
+		return "", false
 	}
-	port, err = portNumber(number)
-	return host, port, err == nil
+	_, err = portNumber(number)
+	return host, err == nil
 }
 
 func portNumber(s string) (uint16, error) {
@@ -67,7 +67,7 @@ func portNumber(s string) (uint16, error) {
 
 // isHostPort judges a value for a grammar.
 func isHostPort(s string) error {
-	if _, _, ok := hostPort(s); !ok {
+	if _, ok := hostPort(s); !ok {
 		return errors.New("not HOST:PORT")
 	}
 	return nil
