@@ -146,8 +146,12 @@ func isHex(size int) func(string) error {
 	}
 }
 
-// Look looks at what is at the path.
+// Look looks at what is at the path. The server of its filesystem may be gone.
 func (c inode) Look(ctx context.Context, env *jobs.Env) ([]Finding, error) {
+	return awaited(ctx, func() ([]Finding, error) { return c.look(ctx, env) })
+}
+
+func (c inode) look(ctx context.Context, env *jobs.Env) ([]Finding, error) {
 	path := env.Path(c.path)
 	stat := os.Stat
 	if c.kind == "symlink" {
