@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -38,10 +39,17 @@ func codeBlock(t *testing.T, page, language string) string {
 	return b.String()
 }
 
+// compiled is for what all projects' tests stand on, which may take minutes on a
+// machine that has built nothing before.
+var compiled sync.Once
+
 // goProject makes a module of its own in the project, which requires conc, and
 // gives the folder of its package smoke. It needs no network.
 func (o *operator) goProject(files map[string]string) (smoke string) {
 	o.t.Helper()
+	if testing.Short() {
+		o.t.Skip("it builds programs")
+	}
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
 		o.t.Fatal(err)
@@ -60,6 +68,14 @@ func (o *operator) goProject(files map[string]string) (smoke string) {
 	for name, text := range files {
 		o.write(filepath.Join("smoke", name), text)
 	}
+	compiled.Do(func() {
+		cmd := exec.Command("go", "build", "example.org/conc/nodetest", "testing")
+		cmd.Dir = o.dir
+		cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			o.t.Errorf("%v\n%s", err, out)
+		}
+	})
 	return filepath.Join(o.dir, "smoke")
 }
 
@@ -176,32 +192,35 @@ func TestGoTestsAreCleanedUpAfter(t *testing.T) {
 	if err := os.Chtimes(left, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	cmd, out, errs := o.process("nodetest", "web1", smoke, "--only", "TestHang")
-	cmd.Env = append(cmd.Env, "GOCACHE="+goEnv(t, "GOCACHE"), "GOMODCACHE="+goEnv(t, "GOMODCACHE"))
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	running := func() bool {
-		found, _ := filepath.Glob(filepath.Join(o.node.Home, ".conc/tests/*/tmp/TestHang*/*/x"))
-		return len(found) > 0
-	}
-	for end := time.Now().Add(time.Minute); !running(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-			t.Fatalf("the test does not begin\n%s%s", out, errs)
+	// Ctrl-C, and a workstation that is no more.
+	for signal, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGKILL: -1} {
+		cmd, out, errs := o.process("nodetest", "web1", smoke, "--only", "TestHang")
+		cmd.Env = append(cmd.Env, "GOCACHE="+goEnv(t, "GOCACHE"), "GOMODCACHE="+goEnv(t, "GOMODCACHE"), "TMPDIR="+t.TempDir())
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
 		}
+		running := func() bool {
+			found, _ := filepath.Glob(filepath.Join(o.node.Home, ".conc/tests/*/tmp/TestHang*/*/x"))
+			return len(found) > 0
+		}
+		for end := time.Now().Add(time.Minute); !running(); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				_ = cmd.Process.Kill()
+				_ = cmd.Wait()
+				t.Fatalf("the test does not begin\n%s%s", out, errs)
+			}
+		}
+		if o.there(".conc/tests/run-1") {
+			t.Error("what an agent had left is still there")
+		}
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != code {
+			t.Errorf("%v: got exit code %d, want %d\n%s%s", signal, cmd.ProcessState.ExitCode(), code, out, errs)
+		}
+		o.leavesNothing()
 	}
-	if o.there(".conc/tests/run-1") {
-		t.Error("what an agent had left is still there")
-	}
-	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != 130 {
-		t.Errorf("Ctrl-C: got exit code %d, want 130\n%s%s", cmd.ProcessState.ExitCode(), out, errs)
-	}
-	o.leavesNothing()
 }
 
 func goEnv(t *testing.T, name string) string {
