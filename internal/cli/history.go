@@ -240,10 +240,10 @@ func (p *program) showRuns(all []pastRun) error {
 	for _, r := range all {
 		rows = append(rows, []string{
 			bundle.Short(r.run), r.state.Since.In(p.env.Now().Location()).Format("2006-01-02 15:04"), r.node,
-			r.state.First.List, r.state.First.Release, r.state.First.By,
+			r.state.Plan.List, r.state.Plan.Release, r.state.First.By,
 			fmt.Sprintf("%d/%d", r.done(), len(r.state.Steps)), r.status(), ui.Took(r.took()), r.note(),
 		})
 	}
-	_, err := fmt.Fprint(p.streams.Out, ui.Table(rows))
+	_, err := fmt.Fprint(p.streams.Out, ui.Noted(rows, p.width()))
 	return err
 }

@@ -3,13 +3,16 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"example.org/conc/jobs"
@@ -37,11 +40,28 @@ type logLine struct {
 
 func (p *program) logPath(run string) string { return filepath.Join(p.runDir(run), "log.jsonl") }
 
+// openLog opens a run's log. What is no regular file is refused: nobody waits
+// for a FIFO.
+func openLog(path string, flag int) (*os.File, error) {
+	f, err := os.OpenFile(path, flag|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO) {
+		return nil, fmt.Errorf("%s: it is not a regular file", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		_ = f.Close()
+		return nil, cmp.Or(err, fmt.Errorf("%s: it is not a regular file", path))
+	}
+	return f, nil
+}
+
 // eachLogged tells of the lines of a run's log that are about a node and of one
 // of the types. A line that cannot be read, such as a torn one, is passed over:
 // the log is there to be looked at, nothing is decided by it.
 func (p *program) eachLogged(run, node string, tell func(logLine), types ...runner.Type) error {
-	f, err := os.Open(p.logPath(run))
+	f, err := openLog(p.logPath(run), os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -71,7 +71,7 @@ func (p *program) status(ctx context.Context, patterns []string) error {
 		}
 	}
 	if len(names) > 1 && !p.flags.json {
-		if _, err := fmt.Fprint(p.streams.Out, ui.Table(rows)); err != nil {
+		if _, err := fmt.Fprint(p.streams.Out, ui.Noted(rows, p.width())); err != nil {
 			return err
 		}
 	}
@@ -133,13 +133,9 @@ func stateWord(seen *look) string {
 
 // showState shows one node's run, and what to type.
 func (p *program) showState(t task, seen *look) error {
-	width := 0
-	if ui.Terminal(p.streams.Out) {
-		width = ui.Width(p.streams.Out)
-	}
 	_, err := fmt.Fprint(p.streams.Out, ui.State(ui.Found{
 		Node: t.node.Name(), Target: t.target.String(), Held: seen.held, State: seen.state,
-		Changed: seen.changed, Next: p.proposals(t, seen), Now: p.env.Now(), Color: p.color(p.streams.Out), Width: width,
+		Changed: seen.changed, Next: p.proposals(t, seen), Now: p.env.Now(), Color: p.color(p.streams.Out), Width: p.width(),
 	}))
 	return err
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -103,6 +104,10 @@ func (p *program) unlock(ctx context.Context, name, run string, yes bool) error 
 		if err := p.isWorking(held.Owner.Run, node.Name()); err != nil {
 			return err
 		}
+	}
+	if held.Alive {
+		return jobs.Blockedf("%s: the agent of run %s is running on the node now, at step %s", node.Name(), bundle.Short(held.Owner.Run), cmp.Or(held.Step, "1")).
+			WithHint("wait until its step has ended, or stop it where it was started: %s", p.toType("status", node.Name()))
 	}
 	fmt.Fprintf(p.streams.Err, "%s\n", ui.Escape(held.Error()))
 	if !yes {

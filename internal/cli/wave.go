@@ -72,7 +72,7 @@ func createLog(path string) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	return openLog(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY)
 }
 
 // outcomeCode gives one node's exit code.
