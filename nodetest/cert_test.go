@@ -125,6 +125,6 @@ func TestCertChecks(t *testing.T) {
 		{"cert MUTUAL days >14", "OK"},
 		{"cert CLOSED", "FAILED a certificate from CLOSED: dial: connect: connection refused"},
 		{"cert SSH", "FAILED a certificate from SSH: tls: first record does not look like a TLS handshake"},
-		{"timeout=200ms cert MUTE", "TIMED OUT over its limit of 200ms"},
+		{"timeout=200ms cert MUTE", "TIMED OUT over its limit of 200ms: no certificate from MUTE"},
 	})
 }

@@ -145,8 +145,8 @@ func TestDNSChecks(t *testing.T) {
 		{"dns b.test absent server SERVER", "OK"},
 		{"dns a.test absent server SERVER", "FAILED a.test: no such record: a.test: ALL"},
 		{"dns localhost server SERVER only 192.0.2.9", "OK"}, // and not what /etc/hosts says
-		{"timeout=300ms dns mute.test server SERVER", "TIMED OUT over its limit of 300ms"},
-		{"timeout=300ms dns mute.test absent server SERVER", "TIMED OUT over its limit of 300ms"},
+		{"timeout=300ms dns mute.test server SERVER", "TIMED OUT over its limit of 300ms: no answer to mute.test"},
+		{"timeout=300ms dns mute.test absent server SERVER", "TIMED OUT over its limit of 300ms: no answer to mute.test"},
 	})
 	// A server that is not there is not a name that is not there.
 	r := look(t, here(t), "timeout=2s dns a.test absent server 127.0.0.1:"+closedPort(t))
@@ -177,6 +177,7 @@ func TestBadLinesOfNetworkChecks(t *testing.T) {
 		{"http http://x/ request-header X", "request-header X: not 'NAME: VALUE'"},
 		{"http http://x/ client-cert a", "client-cert and client-key go together"},
 		{"http http://x/ time soon", "time soon: not a duration"},
+		{"http http://b\u00fccher.test/ connect a:80", "with connect, the URL's host is written in its ASCII form"},
 		{"cert", "it needs a file, or HOST:PORT"},
 		{"cert a days many", "days many: not a number"},
 		{"cert a server-name b", "server-name is for HOST:PORT"},

@@ -20,6 +20,15 @@ func late(ctx context.Context) bool {
 	return ctx.Err() != nil
 }
 
+// stalled is the error of a check whose time was over; at is what it waited for.
+type stalled struct {
+	at  string
+	err error // the context's
+}
+
+func (s *stalled) Error() string { return s.at }
+func (s *stalled) Unwrap() error { return s.err }
+
 // reason words why a server could not be talked to, without what the line of
 // deploy.ini says already.
 func reason(err error) string {

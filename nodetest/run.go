@@ -115,7 +115,11 @@ func (c Catalogue) once(ctx context.Context, env *jobs.Env, s Spec) Result {
 	e.Step = s.N
 	findings, err := c.look(ctx, &e, s)
 	if err != nil && context.Cause(ctx) == errLimit && !isSkip(err) && !errors.Is(err, errAlive) { //nolint:errorlint // it is our own, unwrapped
-		err = &jobs.Error{Status: jobs.TimedOut, Err: fmt.Errorf("over its limit of %v", limit)}
+		over := fmt.Errorf("over its limit of %v", limit)
+		if s := (*stalled)(nil); errors.As(err, &s) {
+			over = fmt.Errorf("%w: %s", over, s.at)
+		}
+		err = &jobs.Error{Status: jobs.TimedOut, Err: over}
 	}
 	return r.fill(&e, findings, err)
 }
