@@ -249,3 +249,41 @@ func TestOutputOfAHostileTest(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 }
+
+func TestRootClearsRoomsOnly(t *testing.T) {
+	home := t.TempDir()
+	away := t.TempDir()
+	for _, dir := range []string{filepath.Join(home, ".conc/tests/run-1/x"), filepath.Join(away, "tests/run-2")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove := func(name string) error {
+		params, err := json.Marshal(clearParams{home, name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = clearProcedure(t.Context(), nil, params)
+		return err
+	}
+	for _, name := range []string{"", "..", "x", "run-1/x", "run-1/../../../x"} {
+		if remove(name) == nil {
+			t.Errorf("%q: got no error", name)
+		}
+	}
+	if err := remove("run-1"); err != nil {
+		t.Error(err)
+	}
+	if err := os.RemoveAll(filepath.Join(home, ".conc")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(away, filepath.Join(home, ".conc")); err != nil {
+		t.Fatal(err)
+	}
+	if err := remove("run-2"); err == nil {
+		t.Error("through a link out of the home: got no error")
+	}
+	if _, err := os.Stat(filepath.Join(away, "tests/run-2")); err != nil {
+		t.Error(err)
+	}
+}

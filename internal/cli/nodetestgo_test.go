@@ -86,7 +86,16 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"example.org/conc/nodetest"
 )
+
+func TestRootsOwn(t *testing.T) {
+	dir := os.TempDir()+"/root/deep"
+	if r := nodetest.Sudo(t, "mkdir", "-p", dir); r.Exit != 0 {
+		t.Error(r)
+	}
+}
 
 func TestSub(t *testing.T) {
 	t.Run("bad one", func(t *testing.T) { t.Error("this is \x1b[31mwrong") })
@@ -168,7 +177,7 @@ func TestGoTests(t *testing.T) {
 		"SKIPPED   smoke: TestSchema ", "its level is migration",
 		"OK        smoke: TestPassword ",
 		"FAILED    smoke: TestSub ",
-		"FAILED    smoke: TestSub/bad_one ", `odd_test.go:10: this is \x1b[31mwrong`,
+		"FAILED    smoke: TestSub/bad_one ", `odd_test.go:19: this is \x1b[31mwrong`,
 	)
 	if os.Geteuid() == 0 {
 		r.wantLines(t, "OK        smoke: TestFirewall ")
@@ -271,9 +280,9 @@ func TestGoTestsWithSudo(t *testing.T) {
 	if strings.Contains(log(), "COMMAND=") {
 		t.Errorf("sudo was called without being allowed:\n%s", log())
 	}
-	r = o.want(0, "nodetest", "web1", smoke, "--only", "TestFirewall", "--only", "firewall", "--suite", "web",
+	r = o.want(0, "nodetest", "web1", smoke, "--only", "TestFirewall", "--only", "TestRootsOwn", "--only", "firewall", "--suite", "web",
 		"--sudo", "--sudo-password-file", o.passwordFile())
-	r.wantLines(t, "OK        firewall ", "OK        smoke: TestFirewall ")
+	r.wantLines(t, "OK        firewall ", "OK        smoke: TestFirewall ", "OK        smoke: TestRootsOwn ")
 	if strings.Contains(r.String(), "cánary") {
 		t.Errorf("the password is in\n%s", r)
 	}
