@@ -67,6 +67,8 @@ The exit code is 0 when every check is OK or SKIPPED, 1 when one FAILED.`,
 	f.StringVar(&o.retry, "retry-timeout", "", "try a check that is not OK again, for this `DURATION`")
 	o.goTestOptions.flags(f)
 	o.sudoOptions.flags(f)
+	_ = cmd.RegisterFlagCompletionFunc("suite", p.completeSuites)
+	_ = cmd.RegisterFlagCompletionFunc("level", cobra.FixedCompletions(nodetest.Levels, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
