@@ -192,7 +192,7 @@ func (r Result) fill(env *jobs.Env, findings []Finding, err error) Result {
 		r.Status, r.Text = Skipped, say(err.Error())
 		return r
 	case err != nil:
-		r.Status, r.Text = jobs.Errored, say(err.Error())
+		r.Status, r.Text, r.Alive = jobs.Errored, say(err.Error()), errors.Is(err, errAlive)
 		var e *jobs.Error
 		if errors.As(err, &e) {
 			r.Hint = say(e.Hint)

@@ -27,7 +27,7 @@ func main() {
 // pages gives the text of each page by its path in the manual.
 func pages() map[string]string {
 	all := commandPages(cli.Root(cli.App{}))
-	all["ops.rst"] = opsPage(jobs.Stock())
+	all["ops.rst"] = opsPage(append(jobs.Stock(), nodetest.Stock().Op()))
 	all["checks.rst"] = checksPage(nodetest.Stock())
 	return all
 }

@@ -11,7 +11,9 @@ import (
 )
 
 // catalogue is every op that a line of deploy.ini can name.
-func (p *program) catalogue() jobs.Catalogue { return append(jobs.Stock(), p.app.Ops...) }
+func (p *program) catalogue() jobs.Catalogue {
+	return append(append(jobs.Stock(), p.checks().Op()), p.app.Ops...)
+}
 
 // word is an op or a check, as `conc ops` tells of it. For programs it is JSON.
 type word struct {

@@ -151,6 +151,9 @@ func command(s jobs.Step) string {
 	if len(s.Words) == 0 {
 		return s.OpName
 	}
+	if brief := s.Brief(); brief != "" {
+		return brief
+	}
 	words := make([]string, len(s.Words))
 	for i, w := range s.Words {
 		words[i] = quoteMasked(w)

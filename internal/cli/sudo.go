@@ -84,10 +84,11 @@ func (p *program) sudoers(ctx context.Context, o sudoOptions, there, here bool) 
 	return s, err
 }
 
-// needsSudo tells whether there is a step of host's with sudo.
+// needsSudo tells whether there is a step of host's that needs root, for all of
+// it or for a part.
 func needsSudo(steps []jobs.Step, host jobs.Host) bool {
 	for _, s := range steps {
-		if s.AsRoot() && s.Host == host {
+		if s.NeedsRoot() && s.Host == host {
 			return true
 		}
 	}

@@ -220,6 +220,7 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 			if root, err = w.sudo.elevateHere(ctx, t, r.From, r.To, env); root != nil {
 				r.Root = root.Perform
 			}
+			r.Env.Call = w.sudo.call(r.Env, root)
 		}
 		if err == nil && w.options.resume != nil && !again {
 			err = w.adopt(ctx, t, l, r)
