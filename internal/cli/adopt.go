@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"example.org/conc/bundle"
 	"example.org/conc/internal/agent"
+	"example.org/conc/internal/ui"
 	"example.org/conc/jobs"
 	"example.org/conc/runner"
 )
@@ -31,14 +33,48 @@ func (w *wave) adopt(ctx context.Context, t task, l *link, r *runner.Runner) err
 // before it, which are not OK, have been seen to.
 func (w *wave) takenAsDone() []jobs.Record {
 	var all []jobs.Record
-	for _, s := range w.options.resume.state.Steps {
-		if s.N < w.options.from && s.Status != jobs.OK {
-			all = append(all, jobs.Record{Type: jobs.RecordMark, Step: s.N, Name: s.Name, Mark: &jobs.Mark{
-				By: w.who(), Note: fmt.Sprintf("taken as done by going on from step %d", w.options.from),
-			}})
-		}
+	for _, s := range notOKBefore(w.options.resume.state, w.options.from) {
+		all = append(all, jobs.Record{Type: jobs.RecordMark, Step: s.N, Name: s.Name, Mark: &jobs.Mark{
+			By: w.who(), Note: fmt.Sprintf("taken as done by going on from step %d", w.options.from),
+		}})
 	}
 	return all
+}
+
+// sayTakenAsDone tells what is said by going on at a step, before that is
+// recorded. To go on after a step that began is to say that one has looked; where
+// one never began, it may be a slip, and a person at a terminal is asked, unless
+// yes.
+func (p *program) sayTakenAsDone(ctx context.Context, s runner.State, from int, yes bool) error {
+	never := 0
+	for _, s := range notOKBefore(s, from) {
+		was := string(s.Status)
+		switch {
+		case s.Doubt:
+			was = "in doubt"
+		case s.Status == "":
+			was = "not started"
+			never++
+		}
+		fmt.Fprintf(p.streams.Err, "step %d %s: %s, taken as done\n", s.N, ui.Line(s.Name), was)
+	}
+	if never == 0 || yes || p.terminal() == nil {
+		return nil
+	}
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	ok, err := p.confirm(ctx, fmt.Sprintf("%s never began. Go on all the same?", ui.Count(never, "step")))
+	if err == nil && !ok {
+		err = jobs.Stoppedf("nothing was done")
+	}
+	return err
+}
+
+// notOKBefore are the steps before step from that are not OK.
+func notOKBefore(s runner.State, from int) []runner.StepState {
+	return slices.DeleteFunc(slices.Clone(s.Steps), func(s runner.StepState) bool {
+		return s.N >= from || s.Status == jobs.OK
+	})
 }
 
 // opened tells where the bundle of the run that is gone on with is open. Where

@@ -18,6 +18,7 @@ type stepOptions struct {
 	from, to string
 	changed  bool
 	takeOver bool
+	yes      bool // that steps which never began are taken as done
 	each     bool // ask before each step
 	sudoOptions
 }
@@ -35,7 +36,8 @@ interrupted run.
 
 conc never decides what is to be done about a step that began and whose end is
 not known. --from that step runs it again; --from the one after it says that you
-have looked, and that it is done; both are recorded.
+have looked, and that it is done; both are recorded. What is taken as done is
+said first; when a step never began, you are asked, if there is a terminal.
 
 A job list that has changed since is refused, with the difference; --changed
 insists. Another operator's run is refused, unless you --take-over.`,
@@ -60,6 +62,7 @@ insists. Another operator's run is refused, unless you --take-over.`,
 	f.StringVar(&o.list, "jobs", "", "the `LIST` of the run, when it is not the node's own")
 	f.BoolVar(&o.changed, "changed", false, "go on although the list is another one now")
 	f.BoolVar(&o.takeOver, "take-over", false, "go on with another operator's run")
+	f.BoolVarP(&o.yes, "yes", "y", false, "do not ask about a step that never began and is before STEP")
 	o.sudoOptions.flags(f)
 	o.localFlag(f)
 	_ = cmd.RegisterFlagCompletionFunc("jobs", p.completeLists)
@@ -107,6 +110,9 @@ func (p *program) step(ctx context.Context, name string, o stepOptions) error {
 		seen.held = &bundle.HeldError{Owner: seen.rest}
 	}
 	if err := p.mayResume(t, seen, o); err != nil {
+		return err
+	}
+	if err := p.sayTakenAsDone(ctx, seen.state, from, o.yes); err != nil {
 		return err
 	}
 	return p.run(ctx, f, tasks, runOptions{
