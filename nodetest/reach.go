@@ -40,7 +40,7 @@ func reason(err error) string {
 	case errors.As(err, &op) && op.Timeout():
 		return "no answer"
 	case errors.As(err, &op) && op.Err != nil:
-		return fmt.Sprintf("%s: %v", op.Op, op.Err)
+		return op.Err.Error()
 	}
 	return err.Error()
 }
