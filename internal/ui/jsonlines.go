@@ -252,9 +252,12 @@ func (j *jsonLines) leftOut(lost int64) (io.Writer, []byte) {
 	return j.o.Out, encode(j.o.Now(), record{Type: string(runner.Note), Message: leftOut(lost)})
 }
 
+// lineTime is how a line writes when it was written.
+const lineTime = "2006-01-02T15:04:05.000Z"
+
 func encode(ts time.Time, r record) []byte {
 	r.V = 1
-	r.TS = ts.UTC().Format("2006-01-02T15:04:05.000Z")
+	r.TS = ts.UTC().Format(lineTime)
 	line, err := JSON(r)
 	if err != nil { // no field of a record can cause one
 		line = fmt.Appendf(nil, "{\"v\":1,\"type\":\"note\",\"message\":%q}\n", err)

@@ -30,9 +30,10 @@ type live struct {
 	out     *outlet
 	text    *text
 	now     func() time.Time
-	running []*running // in the order that their nodes began
-	shown   string     // what is on the terminal now
-	paused  int        // questions being asked
+	running []*running             // in the order that their nodes began
+	watched func(width int) string // the line of what is no run; nil: there is none
+	shown   string                 // what is on the terminal now
+	paused  int                    // questions being asked
 	quit    chan struct{}
 	gone    chan struct{}
 	once    sync.Once
@@ -76,7 +77,7 @@ func (l *live) stop(mu *sync.Mutex) {
 	<-l.gone
 	mu.Lock()
 	defer mu.Unlock()
-	l.running = nil
+	l.running, l.watched = nil, nil
 	l.hide()
 }
 
@@ -163,6 +164,9 @@ func (l *live) draw() {
 func (l *live) line(width int) string {
 	switch len(l.running) {
 	case 0:
+		if l.watched != nil {
+			return fit(l.watched(width), width)
+		}
 		return ""
 	case 1:
 		return fit(l.one(l.running[0], width), width)
