@@ -134,7 +134,10 @@ func (o *operator) manualProject(parameter string) (smoke string) {
 			o.t.Fatal(err)
 		}
 	}
-	o.write("deploy.ini", o.ini("a = remote run true\n", attrs)+
+	text := o.ini("a = remote run true\n", attrs)
+	_, again, _ := strings.Cut(text, "[node:web1]\n")
+	again, _, _ = strings.Cut(again, "[jobs:")
+	o.write("deploy.ini", text+"[node:web2]\n"+again+
 		"[nodetest:web]\nSuite = dir /\nfirewall = sudo file "+parameter+" contains 35\n")
 	return smoke
 }
@@ -170,11 +173,11 @@ func TestGoTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	smoke := o.manualProject(parameter)
-	r := o.want(1, "nodetest", "web1", smoke, "--secret", "db.password", "--level", "functional",
+	r := o.want(1, "nodetest", "web1", "web2", "-f", "2", smoke, "--secret", "db.password", "--level", "functional",
 		"--only", "TestS*", "--only", "TestPassword", "--only", "TestFirewall", "--only", "Suite", "--suite", "web")
 	r.wantLines(t,
 		"= "+o.node.User+"@", "1 check, and Go tests of "+smoke,
-		"SKIPPED   smoke: TestSchema ", "its level is migration",
+		"SKIPPED   smoke: TestSchema", "its level is migration",
 		"OK        smoke: TestPassword ",
 		"FAILED    smoke: TestSub ",
 		"FAILED    smoke: TestSub/bad_one ", `odd_test.go:19: this is \x1b[31mwrong`,
@@ -182,7 +185,10 @@ func TestGoTests(t *testing.T) {
 	if os.Geteuid() == 0 {
 		r.wantLines(t, "OK        smoke: TestFirewall ")
 	} else {
-		r.wantLines(t, "SKIPPED   smoke: TestFirewall ", "conc nodetest --sudo")
+		r.wantLines(t, "SKIPPED   smoke: TestFirewall", "conc nodetest --sudo")
+	}
+	if n, built := strings.Count(r.out, "OK        smoke: TestPassword "), strings.Count(r.err, "building the tests of "); n != 2 || built != 1 {
+		t.Errorf("got results of %d nodes and %d builds, want 2 and 1\n%s", n, built, r)
 	}
 	if strings.Contains(r.out, "TestHang") || strings.Contains(r.String(), "s3cret-word") {
 		t.Errorf("got\n%s", r)
@@ -276,7 +282,7 @@ func TestGoTestsWithSudo(t *testing.T) {
 	}
 	smoke := o.manualProject(parameter)
 	r := o.want(0, "nodetest", "web1", smoke, "--only", "TestFirewall")
-	r.wantLines(t, "SKIPPED   smoke: TestFirewall ", "conc nodetest --sudo")
+	r.wantLines(t, "SKIPPED   smoke: TestFirewall", "conc nodetest --sudo")
 	if strings.Contains(log(), "COMMAND=") {
 		t.Errorf("sudo was called without being allowed:\n%s", log())
 	}
