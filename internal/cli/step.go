@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -172,7 +173,7 @@ func (p *program) mayResume(t task, seen *look, o stepOptions) error {
 			WithHint("once it is agreed with them: add --take-over")
 	case seen.state.Plan.Digest != t.plan.Digest && !o.changed:
 		return jobs.Blockedf("%s: the list is not the one that run %s began with:\n%s",
-			node, bundle.Short(h.Owner.Run), strings.Join(planDifferences(seen.state.Plan, t.plan), "\n")).
+			node, bundle.Short(h.Owner.Run), strings.Join(planDifferences(p.catalogue(), seen.state.Plan, t.plan), "\n")).
 			WithHint("was the run begun with --set, or with another file? then give the same; if the change is meant: add --changed")
 	}
 	return nil
@@ -181,8 +182,34 @@ func (p *program) mayResume(t task, seen *look, o stepOptions) error {
 // who is the one that types.
 func (p *program) who() string { return p.env.User + "@" + p.env.Hostname }
 
+// wordDifferences tells how the arguments differ of two steps that are alike in
+// all else, where each of many arguments is a line of its own. Nil: they are not
+// like that.
+func wordDifferences(ops jobs.Catalogue, n int, was, is jobs.Spec) []string {
+	before, now := was, is
+	before.Words, now.Words = nil, nil
+	if len(was.Words) < 2 || len(is.Words) < 2 || ops.Brief(was.Words) == "" || ops.Brief(is.Words) == "" || specLine(before) != specLine(now) || !slices.Equal(was.Words[:2], is.Words[:2]) {
+		return nil
+	}
+	lines := []string{fmt.Sprintf("  step %d, %s = %s:", n, is.Name, ops.Brief(is.Words))}
+	for _, w := range was.Words[2:] {
+		if !slices.Contains(is.Words, w) {
+			lines = append(lines, "      was "+config.Mask(w))
+		}
+	}
+	for _, w := range is.Words[2:] {
+		if !slices.Contains(was.Words, w) {
+			lines = append(lines, "      is  "+config.Mask(w))
+		}
+	}
+	if len(lines) == 1 {
+		lines = append(lines, "      the order is another one")
+	}
+	return lines
+}
+
 // planDifferences tells how a plan differs from the one that a run followed.
-func planDifferences(was *jobs.PlanRecord, is *jobs.Plan) []string {
+func planDifferences(ops jobs.Catalogue, was *jobs.PlanRecord, is *jobs.Plan) []string {
 	var lines []string
 	if was.List != is.List {
 		lines = append(lines, fmt.Sprintf("  the list was %s, and is %s", was.List, is.List))
@@ -195,6 +222,10 @@ func planDifferences(was *jobs.PlanRecord, is *jobs.Plan) []string {
 		case i >= len(was.Steps):
 			lines = append(lines, fmt.Sprintf("  step %d is new: %s", i+1, specLine(now[i])))
 		case specLine(was.Steps[i]) != specLine(now[i]):
+			if words := wordDifferences(ops, i+1, was.Steps[i], now[i]); words != nil {
+				lines = append(lines, words...)
+				continue
+			}
 			lines = append(lines, fmt.Sprintf("  step %d was %s\n      and is %s", i+1, specLine(was.Steps[i]), specLine(now[i])))
 		}
 	}
