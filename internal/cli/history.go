@@ -102,15 +102,13 @@ func (p *program) history(ctx context.Context, args []string, step string) error
 
 // historyTask finds the node that was named.
 func (p *program) historyTask(name string) (task, error) {
-	f, node, err := p.node(name)
+	t, err := p.at(name)
 	if err != nil {
 		if bundle.ValidRun(name) && (len(name) == 8 || len(name) == 26) {
 			p.warn("this workstation knows no run " + name + "; as a node:")
 		}
-		return task{}, err
 	}
-	target, err := p.target(f, node)
-	return task{node: node, target: target}, err
+	return t, err
 }
 
 // isRun tells of runs whether they are the one that id names, short or whole.

@@ -120,6 +120,16 @@ func (p *program) node(name string) (*config.File, *config.Node, error) {
 	return f, n, err
 }
 
+// at is node, with where that is. The task has no plan.
+func (p *program) at(name string) (task, error) {
+	f, node, err := p.node(name)
+	if err != nil {
+		return task{}, err
+	}
+	target, err := p.target(f, node)
+	return task{node: node, target: target}, err
+}
+
 // planner knows the stock ops and those of the application.
 func (p *program) planner() jobs.Planner {
 	return jobs.Planner{Catalogue: p.catalogue(), Lists: p.app.Lists}
