@@ -210,6 +210,14 @@ func TestHTTPChecks(t *testing.T) {
 		"SHUT", closedPort(t),
 		"NOISE", listen(t, func(c net.Conn) { _, _ = c.Write([]byte("SSH-2.0-x\r\n\x1b[2J")); hold(c) }),
 		"MUTE", listen(t, hold),
+		"DRIP", listen(t, func(c net.Conn) {
+			for _, b := range []byte("HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("a", 1000)) {
+				if _, err := c.Write([]byte{b}); err != nil {
+					return
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+		}),
 		"BIGHEAD", listen(t, func(c net.Conn) {
 			_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\n"))
 			for {
@@ -249,6 +257,7 @@ func TestHTTPChecks(t *testing.T) {
 		{"http http://127.0.0.1:NOISE/", "FAILED GET http://127.0.0.1:NOISE/: ..."},
 		{"timeout=200ms http http://127.0.0.1:MUTE/", "TIMED OUT over its limit of 200ms: no answer to GET http://127.0.0.1:MUTE/"},
 		{"timeout=200ms http https://me:pw@127.0.0.1:MUTE/", "TIMED OUT over its limit of 200ms: no answer to GET https://me:xxxxx@127.0.0.1:MUTE/"},
+		{"timeout=200ms http http://127.0.0.1:DRIP/", "TIMED OUT over its limit of 200ms: no answer to GET http://127.0.0.1:DRIP/"},
 		{"http http://127.0.0.1:BIGHEAD/", "FAILED GET http://127.0.0.1:BIGHEAD/: ..."},
 		{"http TLSURL/ok", "FAILED GET TLSURL/ok: tls: failed to verify certificate: x509: certificate signed by unknown authority"},
 		{"http TLSURL/ok insecure days >14", "OK"},
