@@ -69,6 +69,15 @@ func summary(results []Result) string {
 	return strings.Join(parts, "; ")
 }
 
+// Summary names what is not as it should be, and was not so before; where there
+// is nothing of that, it counts the checks.
+func (r Report) Summary() string {
+	if Worst(r.Results) == jobs.OK {
+		return tally(r.Results)
+	}
+	return summary(r.Results)
+}
+
 // maxNamed is how many checks a message names.
 const maxNamed = 5
 

@@ -8,6 +8,7 @@ import (
 
 	"example.org/conc/bundle"
 	"example.org/conc/jobs"
+	"example.org/conc/nodetest"
 )
 
 // Type is the kind of an Event, as the JSON lines name it.
@@ -24,6 +25,8 @@ const (
 	StepEnd   Type = "step"
 	Note      Type = "note" // something the operator should know; not a result
 	Lock      Type = "lock" // the node is held: Held is set
+	TestStart Type = "test_start"
+	TestEnd   Type = "tests" // the checks before the first step, or after the last one
 	NodeEnd   Type = "node_end"
 	RunEnd    Type = "run_end"
 )
@@ -54,6 +57,10 @@ type Event struct {
 	Done, Total int64  // Progress, bytes
 	Result      jobs.Result
 	Local       bool // the output is of an upload of conc itself, not of a step
+
+	// TestStart, TestEnd
+	After bool // the last step; else before the first
+	Tests *nodetest.Report
 
 	// Note, and the reason in NodeEnd when no step was run
 	Text string
@@ -88,6 +95,9 @@ type Outcome struct {
 	SSH        []string          // arguments for the user's own ssh program
 	BundleName string            // the node's bundle, relative to the home
 	Results    []jobs.Result
+
+	// Of the checks that go with the run; nil: they were not made.
+	Before, After *nodetest.Report
 }
 
 // Sink is told of every event, in order, from one goroutine at a time.

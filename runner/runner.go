@@ -55,6 +55,9 @@ type Runner struct {
 	ByHand    func(jobs.Step) []string               // what a person would type for a step; nil: nobody asks
 	LockWait  time.Duration                          // how long to wait for a bundle that is held
 
+	Test  Test   // before the first step, and after the last when all are OK; nil: nothing is tested
+	Suite string // what Test makes the checks of
+
 	// Reconnect tries once to reach the node again after the line was gone; a
 	// *jobs.Error says that there is no use in trying further. It is tried for
 	// ReconnectFor; nil, or under a second: never.
@@ -99,6 +102,7 @@ func (r *Runner) Do(ctx context.Context) *Outcome {
 	} else {
 		r.loop(ctx)
 	}
+	r.testAfter(ctx)
 	r.stands(ctx)
 	if r.remote != nil {
 		if err := r.close(ctx); err != nil && r.outcome.Status == jobs.OK {
@@ -149,6 +153,11 @@ func (r *Runner) begin(ctx context.Context) error {
 	}
 	for _, h := range r.Opened {
 		r.open[h] = true
+	}
+	if here == nil {
+		if err := r.testBefore(ctx); err != nil {
+			return err
+		}
 	}
 	if err := r.changed(ctx); err != nil {
 		return fmt.Errorf("the journal cannot be written: %w", err)

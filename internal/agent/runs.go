@@ -106,7 +106,9 @@ const maxPending = 2 * maxSteps
 // record takes what the workstation tells of its own steps. It is not answered:
 // the workstation has a journal of its own, and does not wait.
 func (se *session) record(r jobs.Record) error {
-	if r.Type != jobs.RecordBegin && r.Type != jobs.RecordEnd && r.Type != jobs.RecordMark && r.Type != jobs.RecordHand {
+	switch r.Type {
+	case jobs.RecordBegin, jobs.RecordEnd, jobs.RecordMark, jobs.RecordHand, jobs.RecordTests:
+	default:
 		return badFrame("a record of type %.20q", r.Type)
 	}
 	se.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"example.org/conc/config"
 	"example.org/conc/internal/sshconn"
 	"example.org/conc/jobs"
+	"example.org/conc/nodetest"
 )
 
 // deployOptions are the flags of deploy.
@@ -21,6 +22,7 @@ type deployOptions struct {
 	dryRun   bool
 	to       string // a step of each plan
 	each     bool   // ask before each step
+	test     bool   // make the checks of the node's suite, too
 	sudoOptions
 }
 
@@ -43,10 +45,15 @@ leaves at once.
 --to halts on purpose after a step, a number or a name in each node's list. The
 exit code is 0 when all steps up to it are OK; the bundle stays open, and "step"
 goes on from there. --step asks before each step: Enter runs it, b shows what a
-person would type for it, q stops before it.`,
+person would type for it, q stops before it.
+
+--test makes the checks of the node's suite before the first step, and again after
+the last one. What is not OK before is known, and is no fault of this run; what is
+not OK only after it ends the run, as a failed step would.`,
 		Example: `  conc deploy web1
   conc deploy web1 --to migrate
   conc deploy @web --forks 4 -m "release 1.4.2"
+  conc deploy web1 --test
   conc deploy web1 --set version=1.4.3 --dry-run`,
 		Args:              atLeast(1),
 		ValidArgsFunction: p.completeNodes,
@@ -63,6 +70,7 @@ person would type for it, q stops before it.`,
 	f.StringVar(&o.lockWait, "lock-wait", "", "wait this `DURATION` for a bundle that is held: 30m")
 	f.StringVar(&o.to, "to", "", "halt on purpose after `STEP`, a number or a name")
 	f.BoolVar(&o.each, "step", false, "ask before each step")
+	f.BoolVar(&o.test, "test", false, "make the node's checks before the first step and after the last")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "show the plan and connect to nothing")
 	o.sudoOptions.flags(f)
 	o.localFlag(f)
@@ -75,7 +83,8 @@ type task struct {
 	node   *config.Node
 	plan   *jobs.Plan
 	target sshconn.Target
-	to     int // the step to halt after; 0: the last
+	to     int             // the step to halt after; 0: the last
+	suite  *nodetest.Suite // of the checks that go with the run; nil: none do
 }
 
 // maxMessage bounds, in bytes, what is kept with the lock and shown to others.
@@ -101,6 +110,11 @@ func (p *program) deploy(ctx context.Context, patterns []string, o deployOptions
 	}
 	for i := range tasks {
 		if _, tasks[i].to, err = stepRange(tasks[i].plan, "", o.to); err != nil {
+			return err
+		}
+	}
+	if o.test {
+		if err := p.withSuites(f, tasks); err != nil {
 			return err
 		}
 	}

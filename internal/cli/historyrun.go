@@ -49,7 +49,9 @@ func (r *pastRun) took() time.Duration { return max(0, r.state.Last.Sub(r.state.
 // status says in a word how the run ended, or that it has not.
 func (r *pastRun) status() string {
 	n := r.state.Next()
-	switch {
+	switch tests := r.state.Tests; {
+	case n == 0 && tests != nil:
+		return string(tests.Status)
 	case n == 0:
 		return string(jobs.OK)
 	case r.state.GivenUp:
@@ -113,6 +115,9 @@ func (p *program) showPast(all []pastRun) error {
 			row("gone on", "%s by %s, from step %d%s", ui.When(s.Time, now), s.Plan.By, max(1, s.Plan.From), other)
 		}
 		row("status", "%s, %d of %s, %s", r.status(), r.done(), ui.Count(len(r.state.Steps), "step"), ui.Took(r.took()))
+		if tests := r.state.Tests; tests != nil {
+			row("checks", "%s", testsLine(tests))
+		}
 		if len(r.state.Changed) > 0 {
 			row("by hand", "%s", strings.Join(r.state.Changed, ", "))
 		}
@@ -127,6 +132,15 @@ func (p *program) showPast(all []pastRun) error {
 	}
 	_, err := fmt.Fprint(p.streams.Out, b.String())
 	return err
+}
+
+// testsLine says what came of the checks after the last step.
+func testsLine(t *jobs.Tests) string {
+	s := fmt.Sprintf("%s: %s", t.Suite, t.Summary)
+	if t.Known > 0 && t.Status != jobs.OK {
+		s += fmt.Sprintf("; %d more known from before", t.Known)
+	}
+	return s
 }
 
 // showOutput writes a step's output: the node's own copy of it, where the node
@@ -206,6 +220,7 @@ type pastRunJSON struct {
 	Marked  int           `json:"marked,omitempty"`
 	Log     string        `json:"log,omitempty"`
 	Source  string        `json:"source"`          // "node": its own records are in it; "workstation": only what is known here
+	Tests   *jobs.Tests   `json:"tests,omitempty"` // after the last step
 	Steps   []statusStepJ `json:"steps,omitempty"` // when the run is named
 }
 
@@ -221,7 +236,7 @@ func (p *program) pastJSON(all []pastRun, steps bool) error {
 	for _, r := range all {
 		j := pastRunJSON{
 			V: 1, Type: "past_run", Run: bundle.Short(r.run), ID: r.run, Node: r.node, List: r.state.Plan.List, Release: r.state.Plan.Release,
-			Status: r.status(), Done: r.done(), Of: len(r.state.Steps), MS: r.took().Milliseconds(), Marked: r.marked(), Log: r.log,
+			Status: r.status(), Done: r.done(), Of: len(r.state.Steps), MS: r.took().Milliseconds(), Marked: r.marked(), Log: r.log, Tests: r.state.Tests,
 		}
 		if j.Source = "workstation"; r.asked {
 			j.Source = "node"

@@ -57,7 +57,7 @@ func (o runOptions) wanted(tasks []task) (there, here bool) {
 		if to == 0 {
 			to = len(t.plan.Steps)
 		}
-		there = there || needsSudo(t.plan.Steps[from-1:to], jobs.Remote)
+		there = there || needsSudo(t.plan.Steps[from-1:to], jobs.Remote) || t.suite != nil && t.suite.NeedsSudo()
 		here = here || needsSudo(t.plan.Steps[from-1:to], jobs.Local)
 	}
 	return there, here

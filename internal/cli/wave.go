@@ -197,14 +197,17 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 		if err := w.secrets.need(ctx, t.plan, r.From, r.To); err != nil {
 			return nil, err
 		}
+		secrets, err := w.secretsOf(ctx, t.suite)
+		if err != nil {
+			return nil, err
+		}
 		o := agent.Options{
-			Plan: t.plan, Owner: owner, Record: setOut, Secret: lookup, Log: w.log,
+			Plan: t.plan, Owner: owner, Record: setOut, Secret: lookup, Secrets: secrets, Log: w.log,
 			Uploading: func(done, total int64) {
 				w.emit(runner.Event{Type: runner.Progress, Time: time.Now(), Run: w.id, Node: t.node.Name(), Local: true, Done: done, Total: total})
 			},
 		}
 		var l *link
-		var err error
 		if w.options.resume == nil || again {
 			l, err = w.connect(ctx, t.target, t.node, o)
 		} else {
@@ -213,7 +216,7 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 		if err != nil {
 			return nil, err
 		}
-		err = w.sudo.elevate(ctx, l.Client, t, needsSudo(t.plan.Steps[r.From-1:r.To], jobs.Remote))
+		err = w.sudo.elevate(ctx, l.Client, t, needsSudo(t.plan.Steps[r.From-1:r.To], jobs.Remote) || t.suite != nil && t.suite.NeedsSudo())
 		if err == nil && !again {
 			env := r.Env
 			env.Far = l
@@ -230,6 +233,9 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 		}
 		w.sameBoot(t, &boot, l.Hello().BootID)
 		return l, nil
+	}
+	if t.suite != nil {
+		r.Test, r.Suite = testOf(*t.suite), t.suite.Name
 	}
 	r.Connect = func(ctx context.Context) (runner.Remote, error) { return reach(ctx, false) }
 	r.Reconnect, r.ReconnectFor = w.reconnect(reach), t.node.Duration("timeout.reconnect")

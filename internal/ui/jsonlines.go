@@ -23,6 +23,9 @@ import (
 //	lock        node, holder {dir, user, host, run, since, list, message, step, alive}
 //	step        node, step, of, name, where, op, status, ms; exit, signal, tries,
 //	            message, hint, note, tail, lines, bytes where there is something
+//	tests       node, when ("before" or "after" the steps), suite, status (of what was
+//	            not so before), ms, known (how many were), counts {status: checks},
+//	            checks [{n, name, check, status, ms, known, want, got, message, hint}]
 //	node_end    node, status, code, step (where it stopped), done, not_started,
 //	            steps [{step, name, where, status}] with every step that was asked
 //	            for ("not started" is a status here), open (our bundle is open
@@ -114,6 +117,13 @@ type stepStatus struct {
 }
 
 func (j *jsonLines) show(e runner.Event) {
+	switch e.Type {
+	case runner.TestStart:
+		return
+	case runner.TestEnd:
+		j.tests(e)
+		return
+	}
 	r := record{Type: string(e.Type), Node: e.Node, Run: bundle.Short(e.Run)}
 	if e.Step.N > 0 {
 		r.Step, r.Name, r.Where = e.Step.N, e.Step.Name, string(e.Step.Host)

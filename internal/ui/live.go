@@ -90,6 +90,10 @@ func (l *live) note(e runner.Event) {
 		l.set(e, "connected")
 	case runner.StepStart:
 		l.set(e, "")
+	case runner.TestStart:
+		l.set(e, "checks "+when(e)+" the run")
+	case runner.TestEnd:
+		l.set(e, "connected")
 	case runner.Progress:
 		r := l.find(e.Node)
 		if r == nil {

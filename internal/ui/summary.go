@@ -31,7 +31,7 @@ func (t *text) nodeEnd(e runner.Event) {
 		t.gap()
 	}
 	if o.Status == jobs.OK {
-		t.printf("%s  %s  %s  %s\n", t.paint(o.Status, "OK"), Line(e.Node), t.doneOf(e), took(o.Took))
+		t.printf("%s  %s  %s  %s\n", t.paint(o.Status, "OK"), Line(e.Node), t.doneOf(e)+tested(o), took(o.Took))
 		if o.Open {
 			t.printf("The bundle stays open on %s, so no one else can start a deploy.\n", Line(e.Node))
 		}
@@ -109,6 +109,14 @@ func (t *text) doneOf(e runner.Event) string {
 	return s
 }
 
+// tested gives ", 6 checks, 1 known", of a run that was OK.
+func tested(o *runner.Outcome) string {
+	if o.After == nil {
+		return ""
+	}
+	return ", " + o.After.Summary()
+}
+
 // headline says where a run ended that is not OK.
 func (t *text) headline(e runner.Event) string {
 	o := e.Outcome
@@ -119,6 +127,8 @@ func (t *text) headline(e runner.Event) string {
 		return fmt.Sprintf("stopped at step %d of %d: the bundle is held.", o.Stopped, len(e.Plan.Steps))
 	case len(o.Results) == 0:
 		return "no step was started. Nothing was changed."
+	case o.Stopped == 0 && o.Before != nil && o.NotStarted == 0:
+		return t.doneOf(e) + "; the checks after them are not OK."
 	case o.Stopped == 0:
 		return fmt.Sprintf("%d done, %d not started.", o.Done, o.NotStarted)
 	}

@@ -64,6 +64,8 @@ func (t *text) show(e runner.Event) {
 		if !t.o.Quiet || e.Result.Status != jobs.OK {
 			t.step(e)
 		}
+	case runner.TestEnd:
+		t.tests(e)
 	case runner.Note, runner.Lock:
 		t.remark(e)
 	case runner.NodeEnd:
