@@ -25,9 +25,6 @@ func (t *Tests) Fleet(all []Examined, again string) {
 		rows = append(rows, []string{name, string(s), okOf(e), took(e.Took), noteOf(e)})
 	}
 	var b strings.Builder
-	if !t.Quiet {
-		b.WriteString("\n")
-	}
 	for line := range strings.Lines(Table(rows)) {
 		line = strings.TrimRight(line, "\n")
 		if t.Width > 0 {
