@@ -108,7 +108,7 @@ func (SuiteOp) Repeatable() {}
 // Inert: they make no files either.
 func (SuiteOp) Inert() {}
 
-// Reveals: what a check looks for is revealed when it is made.
+// Reveals says that what a check looks for is revealed when it is made.
 func (SuiteOp) Reveals() {}
 
 // PartAsRoot tells whether a check is to be made as root.

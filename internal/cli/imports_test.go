@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"config":                     {},
 	"bundle":                     {},
 	"jobs":                       {"config", "bundle"},
-	"jobs/jobstest":              {"jobs", "config", "bundle"}, // cases for the ops, run on each host
+	"jobs/jobstest":              {"jobs", "config", "bundle"},             // cases for the ops, run on each host
 	"runner":                     {"jobs", "config", "bundle", "nodetest"}, // an Event, and an Outcome, has a report of checks
 	"nodetest":                   {"jobs", "config"},
 	"internal/agent":             {"jobs", "config", "bundle"},
