@@ -78,7 +78,7 @@ func noteOf(e Examined) string {
 // time now, and one line for the examination as a whole. Quiet leaves that out.
 func (t *Tests) Changes(now time.Time, before, after []Examined) {
 	var b strings.Builder
-	at := now.Format(time.TimeOnly)
+	at := now.Format(time.DateTime) // it may go on for days
 	was := map[string]Examined{}
 	for _, e := range before {
 		was[e.Node] = e

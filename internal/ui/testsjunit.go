@@ -33,17 +33,17 @@ func JUnit(all []Examined) ([]byte, error) {
 }
 
 func junitSuite(id int, e Examined) junit.Testsuite {
-	class := e.Node
+	class, suite := e.Node, "nodetest" // Ant's schema wants a package
 	if e.Suite != "" {
-		class += "." + e.Suite
+		class, suite = e.Node+"."+e.Suite, e.Suite
 	}
 	s := junit.Testsuite{
-		ID: id, Name: xmlText(e.Node), Package: xmlText(e.Suite), Hostname: xmlText(hostOf(e)),
+		ID: id, Name: xmlLine(e.Node), Package: xmlLine(suite), Hostname: xmlLine(hostOf(e)),
 		Time:      seconds(e.Took),
 		Timestamp: e.Begun.UTC().Format("2006-01-02T15:04:05"), // the schemas want no zone
 		SystemOut: &junit.Output{}, SystemErr: &junit.Output{},
 	}
-	s.AddProperty("target", xmlText(e.Target))
+	s.AddProperty("target", xmlLine(e.Target))
 	s.AddProperty("status", string(e.Status()))
 	for _, r := range e.Results {
 		s.AddTestcase(junitCase(class, r))
@@ -54,7 +54,7 @@ func junitSuite(id int, e Examined) junit.Testsuite {
 			text += "\n" + xmlText(e.Hint)
 		}
 		s.AddTestcase(junit.Testcase{
-			Name: notAsked, Classname: xmlText(class), Time: seconds(0),
+			Name: notAsked, Classname: xmlLine(class), Time: seconds(0),
 			Error: &junit.Result{Message: firstLine(text), Type: string(e.Status()), Data: text},
 		})
 	}
@@ -65,12 +65,12 @@ func junitSuite(id int, e Examined) junit.Testsuite {
 const notAsked = "conc: ask the node"
 
 func junitCase(class string, r nodetest.Result) junit.Testcase {
-	c := junit.Testcase{Name: xmlText(r.Name), Classname: xmlText(class), Time: seconds(r.Took)}
+	c := junit.Testcase{Name: xmlLine(r.Name), Classname: xmlLine(class), Time: seconds(r.Took)}
 	text := xmlText(explain(r))
-	res := &junit.Result{Message: xmlText(brief(r)), Type: string(r.Status), Data: text}
+	res := &junit.Result{Message: xmlLine(brief(r)), Type: string(r.Status), Data: text}
 	switch {
 	case r.Status == nodetest.Skipped:
-		c.Skipped = &junit.Result{Message: xmlText(r.Text)}
+		c.Skipped = &junit.Result{Message: xmlLine(r.Text)}
 	case !r.Bad():
 	case r.Known:
 		c.Skipped = &junit.Result{Message: "known, it was so before: " + res.Message, Data: text}
@@ -131,5 +131,8 @@ func hostOf(e Examined) string {
 func xmlText(s string) string {
 	return strings.NewReplacer("\ufffe", `\ufffe`, "\uffff", `\uffff`).Replace(Escape(s))
 }
+
+// xmlLine is xmlText for what stays on one line.
+func xmlLine(s string) string { return xmlText(Line(s)) }
 
 func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 3, 64) }

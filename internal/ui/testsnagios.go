@@ -54,7 +54,7 @@ func Nagios(all []Examined) (text []byte, code int) {
 			continue
 		}
 		bad = append(bad, e.Node)
-		long = append(long, fmt.Sprintf("%s %s: %s", e.Status(), e.Node, firstLine(e.Err.Error())))
+		long = append(long, fmt.Sprintf("%s %s: %s", e.Status(), e.Node, noteOf(e)))
 	}
 	switch {
 	case counts[jobs.Failed]+counts[jobs.TimedOut] > 0:
