@@ -95,6 +95,11 @@ func (o resultOptions) outputs(json bool) (outputs, error) {
 	case len(homeless) == 0:
 	case len(homeless) == 1 && !json && !text:
 		out.screen = homeless[0]
+	case len(homeless) == 1:
+		return out, usageError{
+			fmt.Errorf("--format: standard output has the %s, and %s needs a file", out.screen, homeless[0]),
+			fmt.Sprintf("name it: --output FILE, or --format %s=FILE", homeless[0]),
+		}
 	default:
 		return out, usageError{fmt.Errorf("--format: there is one place for %s", strings.Join(homeless, " and ")), example}
 	}

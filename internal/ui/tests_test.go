@@ -114,7 +114,7 @@ func TestTestsAreBounded(t *testing.T) {
 }
 
 func TestTestsAreHarmless(t *testing.T) {
-	for _, c := range reports {
+	for _, c := range reports[:len(reports)-1] { // the last is only long
 		for _, width := range []int{0, 1, 20, 80, 300} {
 			text := shown(&Tests{Width: width, Verbose: true}, examinedAll(c.all))
 			harmless(t, []byte(text))

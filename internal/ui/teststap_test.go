@@ -62,6 +62,7 @@ func TestTAP(t *testing.T) {
 	prove := tool("prove")
 	for _, c := range reports {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel() // it waits for perl
 			text := TAP(c.all)
 			harmless(t, text)
 			got := readTAP(t, string(text))
