@@ -47,9 +47,9 @@ exit code is 0 when all steps up to it are OK; the bundle stays open, and "step"
 goes on from there. --step asks before each step: Enter runs it, b shows what a
 person would type for it, q stops before it.
 
---test makes the checks of the node's suite before the first step, and again after
-the last one. What is not OK before is known, and is no fault of this run; what is
-not OK only after it ends the run, as a failed step would.`,
+--test makes the checks of the node's suite before the first step, and once more
+after the last. What is not OK before is known, and no fault of this run; what
+is not OK only after it ends the run, as a failed step would.`,
 		Example: `  conc deploy web1
   conc deploy web1 --to migrate
   conc deploy @web --forks 4 -m "release 1.4.2"
