@@ -18,6 +18,7 @@ const module = "example.org/conc"
 var mayImport = map[string][]string{
 	".":                          {"internal/cli", "jobs"},
 	"cmd/conc":                   {"."},
+	"bench":                      {"internal/testnode"}, // it measures the program, from outside
 	"config":                     {},
 	"bundle":                     {},
 	"jobs":                       {"config", "bundle"},
