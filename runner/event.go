@@ -25,6 +25,7 @@ const (
 	StepEnd   Type = "step"
 	Note      Type = "note" // something the operator should know; not a result
 	Lock      Type = "lock" // the node is held: Held is set
+	Hold      Type = "hold" // the canaries are OK, and somebody is to say whether Nodes, the rest, follow
 	TestStart Type = "test_start"
 	TestEnd   Type = "tests" // the checks before the first step, or after the last one
 	NodeEnd   Type = "node_end"
@@ -43,6 +44,7 @@ type Event struct {
 	// RunStart
 	Command string // "deploy"
 	Nodes   []string
+	Forks   int    // how many of them at a time
 	Version string // of conc
 
 	// NodeStart to NodeEnd
@@ -73,7 +75,8 @@ type Event struct {
 	Outcome *Outcome
 	Code    int // exit code
 	Counts  map[jobs.Status]int
-	Log     string // path of the log file
+	NotOK   []string // nodes
+	Log     string   // path of the log file
 }
 
 // Outcome is how a node's run ended.
@@ -91,6 +94,7 @@ type Outcome struct {
 	Closed     bool              // this run has closed it there: what is left needs no lock
 	Left       bool              // the operator left while a step ran, or did not wait for the line: its end is not known here
 	Held       *bundle.HeldError // who holds it, when someone else does
+	Own        bool              // another run of the same operator's has it
 	ByHand     []string          // the lines that a person would type for the step
 	SSH        []string          // arguments for the user's own ssh program
 	BundleName string            // the node's bundle, relative to the home

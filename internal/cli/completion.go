@@ -50,7 +50,7 @@ func (p *program) completeNodes(_ *cobra.Command, args []string, _ string) ([]co
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	names := append(f.NodeNames(), "@all")
+	names := append(f.NodeNames(), "@all", failedNodes)
 	for _, g := range f.GroupNames() {
 		names = append(names, "@"+g)
 	}

@@ -143,7 +143,7 @@ func (p *program) examinees(patterns []string, o nodetestOptions, tests *goTests
 	if err != nil {
 		return nil, err
 	}
-	names, err := f.Select(patterns...)
+	names, err := p.names(f, patterns...)
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func (p *program) plans(patterns []string, o planOptions) error {
 	if err != nil {
 		return err
 	}
-	names, err := f.Select(patterns...)
+	names, err := p.names(f, patterns...)
 	if err != nil {
 		return err
 	}

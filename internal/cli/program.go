@@ -109,7 +109,7 @@ func (p *program) node(name string) (*config.File, *config.Node, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	names, err := f.Select(name)
+	names, err := p.names(f, name)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -43,7 +43,7 @@ func (p *program) status(ctx context.Context, patterns []string) error {
 	}
 	names := f.NodeNames()
 	if len(patterns) > 0 {
-		if names, err = f.Select(patterns...); err != nil {
+		if names, err = p.names(f, patterns...); err != nil {
 			return err
 		}
 	}

@@ -53,7 +53,7 @@ type sudoers struct {
 // wanted tells what sudo the tasks' steps want: on a node, and here.
 func (o runOptions) wanted(tasks []task) (there, here bool) {
 	for _, t := range tasks {
-		from, to := max(o.from, 1), t.to
+		from, to := max(t.from, 1), t.to
 		if to == 0 {
 			to = len(t.plan.Steps)
 		}

@@ -31,8 +31,9 @@ import (
 //	            for ("not started" is a status here), open (our bundle is open
 //	            there), ms, message, hint, holder, resume (the argv that goes on
 //	            with the run), next (argv lists of all that can be done)
-//	run_end     status, code, counts {status: nodes}, ms, log; message, hint when
-//	            the run could not begin
+//	hold        nodes (those that wait for somebody's word, after the canaries), message, hint
+//	run_end     status, code, counts {status: nodes}, not_ok (the nodes), ms, log;
+//	            message, hint when the run could not begin
 //
 // run_end is the last line, always. With -v there are step_start, output (at
 // most 1000 bytes of text) and progress (done, total; at most one a second and
@@ -94,6 +95,7 @@ type record struct {
 	Next       [][]string     `json:"next,omitempty"`
 	Holder     *holder        `json:"holder,omitempty"`
 	Counts     map[string]int `json:"counts,omitempty"`
+	NotOK      []string       `json:"not_ok,omitempty"`
 	Log        string         `json:"log,omitempty"`
 }
 
@@ -149,7 +151,10 @@ func (j *jsonLines) show(e runner.Event) {
 		r.Message, r.Hint, r.Holder = e.Text, e.Hint, holderOf(e.Held)
 	case runner.NodeEnd:
 		j.nodeEnd(e, &r)
+	case runner.Hold:
+		r.Nodes, r.Message, r.Hint = e.Nodes, e.Text, e.Hint
 	case runner.RunEnd:
+		r.NotOK = e.NotOK
 		r.Status, r.Code, r.Log = statusOfCode(e.Code), &e.Code, e.Log
 		r.Message, r.Hint = e.Text, e.Hint
 		r.MS = millis(e.Time.Sub(j.began))

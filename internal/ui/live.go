@@ -9,6 +9,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"example.org/conc/jobs"
 	"example.org/conc/runner"
 )
 
@@ -34,6 +35,9 @@ type live struct {
 	watched func(width int) string // the line of what is no run; nil: there is none
 	shown   string                 // what is on the terminal now
 	paused  int                    // questions being asked
+	drawn   time.Time              // when what is shown was put there, of many nodes
+	begun   time.Time              // the run
+	ended   map[jobs.Status]int    // nodes
 	quit    chan struct{}
 	gone    chan struct{}
 	once    sync.Once
@@ -51,7 +55,7 @@ type running struct {
 }
 
 func newLive(o Options, t *text, out *outlet) *live {
-	return &live{w: o.Err, out: out, text: t, now: o.Now, quit: make(chan struct{}), gone: make(chan struct{})}
+	return &live{w: o.Err, out: out, text: t, now: o.Now, ended: map[jobs.Status]int{}, quit: make(chan struct{}), gone: make(chan struct{})}
 }
 
 func (l *live) start(mu *sync.Mutex) {
@@ -84,6 +88,8 @@ func (l *live) stop(mu *sync.Mutex) {
 // note takes an event in; it draws nothing.
 func (l *live) note(e runner.Event) {
 	switch e.Type {
+	case runner.RunStart:
+		l.begun = e.Time
 	case runner.NodeStart:
 		l.set(e, "connecting")
 	case runner.Connected:
@@ -111,6 +117,7 @@ func (l *live) note(e runner.Event) {
 			*r = running{event: e, since: e.Time, what: "between two steps"}
 		}
 	case runner.NodeEnd:
+		l.ended[e.Outcome.Status]++
 		for i, r := range l.running {
 			if r.event.Node == e.Node {
 				l.running = append(l.running[:i], l.running[i+1:]...)
@@ -143,7 +150,7 @@ func (l *live) find(node string) *running {
 // hide clears the status line off the terminal.
 func (l *live) hide() {
 	if l.shown != "" {
-		l.out.put(l.w, []byte(erase))
+		l.out.put(l.w, []byte(l.erased()))
 		l.shown = ""
 	}
 }
@@ -151,6 +158,13 @@ func (l *live) hide() {
 // draw puts the status line up, if it is not there as it should be.
 func (l *live) draw() {
 	if l.paused > 0 || l.out.busy() { // a terminal that takes nothing gets no second one
+		return
+	}
+	if l.watched == nil && l.text.fleet() {
+		if now := time.Now(); now.Sub(l.drawn) >= fleetTick {
+			l.drawn = now
+			l.drawFleet(min(Width(l.w)-1, liveWidth), Height(l.w))
+		}
 		return
 	}
 	line := l.line(min(Width(l.w)-1, liveWidth))

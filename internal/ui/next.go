@@ -48,6 +48,9 @@ func testAgain(o Options, e runner.Event) []proposal {
 // goingOn gives what can be done about the run itself.
 func goingOn(o Options, e runner.Event) []proposal {
 	out := e.Outcome
+	if out.Status == "" {
+		return nil // its turn never came
+	}
 	conc := func(words ...string) []string {
 		return append(append([]string{o.Name}, o.Args...), words...)
 	}
