@@ -254,3 +254,24 @@ func TestFailedNodes(t *testing.T) {
 		t.Errorf("the plan of @failed:\n%s", r)
 	}
 }
+
+// Two nodes may be one account, each with a bundle of its own.
+func TestTwoNodesOnOneAccount(t *testing.T) {
+	t.Parallel()
+	o := fleetOf(t, 1, "open = remote open_bundle\nwait = remote run sleep 0.3\nname = remote shell \"echo %(name)s >> names\"\nclose = remote close_bundle\n")
+	ini, err := os.ReadFile(filepath.Join(o.dir, "deploy.ini"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, _ := o.node.Account(0)
+	o.write("deploy.ini", strings.Replace(string(ini), "[jobs:", "[node:n01]\nadmin = "+user+"\nbundle = other-bundle\n[jobs:", 1))
+	o.want(0, "deploy", "@all", "-f", "2")
+	names, _ := os.ReadFile(o.at(0, "names"))
+	if got := strings.Fields(string(names)); len(got) != 2 || got[0] == got[1] {
+		t.Errorf("ran for %v", got)
+	}
+	if r := o.want(0, "history"); strings.Count(r.out, "OK") != 2 {
+		t.Errorf("history:\n%s", r)
+	}
+	o.want(0, "history", "n01")
+}

@@ -82,7 +82,9 @@ func notOK(outcomes []*runner.Outcome) []string {
 }
 
 // runsOf gives each task the id of its run, and all of these: that of a run that
-// is gone on with, or a new one.
+// is gone on with, or a new one. An account keeps one journal for a run, and lets
+// one agent at a time be at work on it: of two nodes that are one account, the
+// second gets a run of its own.
 func runsOf(tasks []task) []string {
 	var ids []string
 	for i, t := range tasks {
@@ -95,10 +97,17 @@ func runsOf(tasks []task) []string {
 	if ids == nil {
 		ids = []string{ulid.Make().String()}
 	}
+	taken := map[string]bool{}
 	for i, t := range tasks {
-		if t.resume == nil {
-			tasks[i].run = ids[0]
+		if t.resume != nil {
+			continue
 		}
+		place := t.target.String()
+		if tasks[i].run = ids[0]; taken[place] {
+			tasks[i].run = ulid.Make().String()
+			ids = append(ids, tasks[i].run)
+		}
+		taken[place] = true
 	}
 	return ids
 }
