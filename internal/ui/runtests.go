@@ -19,7 +19,7 @@ import (
 // those after it, what is not as it was before.
 func (t *text) tests(e runner.Event) {
 	r := e.Tests
-	new := e.After && (r.Err != nil || nodetest.Worst(r.Results) != jobs.OK)
+	worse := e.After && (r.Err != nil || nodetest.Worst(r.Results) != jobs.OK)
 	if t.o.Quiet && !new || t.fleet() && r.Err == nil && !slices.ContainsFunc(r.Results, nodetest.Result.Bad) {
 		return
 	}
