@@ -20,7 +20,7 @@ import (
 func (t *text) tests(e runner.Event) {
 	r := e.Tests
 	worse := e.After && (r.Err != nil || nodetest.Worst(r.Results) != jobs.OK)
-	if t.o.Quiet && !new || t.fleet() && r.Err == nil && !slices.ContainsFunc(r.Results, nodetest.Result.Bad) {
+	if t.o.Quiet && !worse || t.fleet() && r.Err == nil && !slices.ContainsFunc(r.Results, nodetest.Result.Bad) {
 		return
 	}
 	prefix := t.prefix(e.Node)
