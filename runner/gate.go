@@ -59,7 +59,14 @@ func (r *Runner) giveBack(ctx context.Context, why error) {
 	if err := r.remote.Err(); err != nil && !r.reconnect(ctx, n, err) {
 		return // it says that the bundle is open
 	}
-	if err := r.remote.GiveBack(ctx); err != nil {
+	err := r.remote.GiveBack(ctx)
+	if lost := r.remote.Err(); err != nil && lost != nil {
+		if !r.reconnect(ctx, n, lost) {
+			return
+		}
+		err = r.remote.GiveBack(ctx)
+	}
+	if err != nil {
 		r.outcome.Status, r.outcome.Stopped = jobs.Errored, n
 		r.outcome.Err = jobs.Errorf("the lock was to be given back (%w), and is not: %w", why, err)
 		return

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"example.org/conc/internal/testnode"
 )
@@ -274,4 +275,100 @@ func TestTwoNodesOnOneAccount(t *testing.T) {
 		t.Errorf("history:\n%s", r)
 	}
 	o.want(0, "history", "n01")
+}
+
+// Somebody at a terminal says whether the others follow the canaries.
+func TestCanariesOnATerminal(t *testing.T) {
+	t.Parallel()
+	o := fleetOf(t, 3, plainList)
+	for i, c := range []struct {
+		answer string
+		code   int
+		taken  []int
+	}{{"q\n", 7, []int{0}}, {"\n", 0, []int{0, 1, 2}}} {
+		keyboard, shown, ended := o.terminalRun("deploy", "@all", "--canary", "1", "-f", "2")
+		eventually(t, "a question", func() bool { return strings.Contains(shown.String(), "go on with the other 2? Enter") })
+		if _, err := keyboard.Write([]byte(c.answer)); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-ended; got != c.code {
+			t.Errorf("%q: got exit code %d, want %d", c.answer, got, c.code)
+		}
+		if got := o.has(3, "marks"); !slices.Equal(got, c.taken) {
+			t.Errorf("answer %d: taken were %v, want %v", i, got, c.taken)
+		}
+	}
+}
+
+// Ctrl-C while a lock is waited for gives those back that were taken; so does
+// a wait that is over.
+func TestLocksAreGivenBackAtCtrlC(t *testing.T) {
+	t.Parallel()
+	o := fleetOf(t, 3, lockedList)
+	o.want(0, "deploy", "n01", "--to", "open") // n01 is held from here on
+	for _, c := range []struct {
+		wait   string
+		signal bool
+		code   int
+	}{{"1m", true, 130}, {"1s", false, 3}} {
+		cmd, stdout, stderr := o.process("deploy", "@all", "--lock-all", "--lock-wait", c.wait)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the first lock", func() bool { return slices.Equal(o.has(3, "test-bundle"), []int{0, 1}) })
+		if c.signal {
+			time.Sleep(100 * time.Millisecond) // it waits for the second by then, or is about to
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = cmd.Wait()
+		if got := cmd.ProcessState.ExitCode(); got != c.code {
+			t.Errorf("got exit code %d, want %d\n%s%s", got, c.code, stdout, stderr)
+		}
+		if got := append(o.has(3, "test-bundle"), o.has(3, "marks")...); !slices.Equal(got, []int{1}) {
+			t.Errorf("bundles and marks on %v, want the bundle that was held\n%s%s", got, stdout, stderr)
+		}
+		if !strings.Contains(stdout.String(), "lock given back: ") {
+			t.Errorf("it is not said:\n%s%s", stdout, stderr)
+		}
+	}
+	for _, node := range []string{"n00", "n02"} {
+		if r := o.want(0, "status", node); !strings.Contains(r.out, "free") || strings.Contains(r.out, "doubt") {
+			t.Errorf("%s", r)
+		}
+	}
+}
+
+// A line that goes while the others are waited for is taken up again.
+func TestLockOfANodeWhoseLineGoes(t *testing.T) {
+	t.Parallel()
+	o := fleetOf(t, 2, lockedList)
+	o.want(0, "deploy", "n01", "--to", "open")
+	p, err := testnode.NewProxy(o.node.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close() //nolint:errcheck // the test is over
+	ini, err := os.ReadFile(filepath.Join(o.dir, "deploy.ini"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.write("deploy.ini", strings.Replace(string(ini), "[node:n00]\n", fmt.Sprintf("[node:n00]\nsshd.port = %d\nsshd.hostkey = %s\n", p.Port, o.node.HostKey), 1))
+	cmd, stdout, stderr := o.process("deploy", "@all", "--lock-all", "--lock-wait", "2s", "-f", "2")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the first lock", func() bool { return slices.Equal(o.has(2, "test-bundle"), []int{0, 1}) })
+	p.CutAfter(1) // at the latest when the lock is given back
+	_ = cmd.Wait()
+	if got := cmd.ProcessState.ExitCode(); got != 3 {
+		t.Errorf("got exit code %d, want 3\n%s%s", got, stdout, stderr)
+	}
+	if !strings.Contains(stderr.String(), "the line to n00 is back") {
+		t.Errorf("the line did not go:\n%s%s", stdout, stderr)
+	}
+	if got := o.has(2, "test-bundle"); !slices.Equal(got, []int{1}) {
+		t.Errorf("bundles on %v\n%s%s", got, stdout, stderr)
+	}
 }
