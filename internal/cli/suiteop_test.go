@@ -202,7 +202,7 @@ func TestDeployTestOfSeveralNodes(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t, inProcess(t, testnode.Options{}), "")
 	more := map[string]string{"nodetest": "web", "mark": "mine"}
-	first := o.ini("gone = remote shell 'rm -f %(mark)s'\n", more)
+	first := o.ini("open = remote open_bundle\ngone = remote shell 'rm -f %(mark)s'\nclose = remote close_bundle\n", more)
 	more["mark"], more["bundle"] = "other", "other-bundle"
 	second := o.ini("", more)
 	second = strings.Replace(second[strings.Index(second, "[node:"):strings.Index(second, "[jobs:")], "web1", "web2", 1)
@@ -210,11 +210,15 @@ func TestDeployTestOfSeveralNodes(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(o.node.Home, "mine"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	o.want(1, "deploy", "web1", "web2", "--test", "--lock-all", "--max-fail", "0")
+	if err := os.WriteFile(filepath.Join(o.node.Home, "mine"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	r := o.want(1, "deploy", "web1", "web2", "--test", "-f", "2", "--max-fail", "0")
 	for _, want := range []string{
 		"web1  checks of web, after: 1 FAILED", "web1  FAILED    there ", "web1            want  ",
 		"web2  checks of web, before: 1 FAILED", "web2    known from here on: there\n", "web2  checks of web, after: 1 known",
-		"web1  FAILED  1/1", "1 of 1 check FAILED: there", "1 OK, 1 FAILED   again: ",
+		"web1  FAILED  3/3", "1 of 1 check FAILED: there", "1 OK, 1 FAILED   again: ",
 	} {
 		if !strings.Contains(r.out, want) {
 			t.Errorf("want %q in\n%s", want, r)
