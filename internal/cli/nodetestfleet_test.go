@@ -250,6 +250,49 @@ func TestNodetestEveryIsInterrupted(t *testing.T) {
 	}
 }
 
+// On a terminal a line below the results says what is being waited for; it is
+// gone at the end.
+func TestNodetestOnATerminal(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t, inProcess(t, testnode.Options{}), "")
+	o.suite("here = dir .\nslow = command sleep 1\nlast = file none\n")
+	_, shown, ended := o.terminalRun("nodetest", "web1", "--color", "never")
+	eventually(t, "what is waited for", func() bool { return strings.Contains(shown.String(), "\x1b[2Kweb1  1 of 3  slow  ") })
+	if code := <-ended; code != 1 {
+		t.Errorf("got exit code %d, want 1", code)
+	}
+	const end = "Run one: conc "
+	eventually(t, "the end", func() bool { return strings.Contains(shown.String(), end) })
+	_, last, _ := strings.Cut(shown.String(), end)
+	if strings.Contains(last, "\x1b") {
+		t.Errorf("after the end: %q", last)
+	}
+}
+
+// Ctrl-C leaves what is not done yet, and says of every node how far it is.
+func TestNodetestIsInterrupted(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t, inProcess(t, testnode.Options{}), "")
+	o.suite("here = dir .\nslow = command sleep 60\n")
+	ini, _ := os.ReadFile(filepath.Join(o.dir, "deploy.ini"))
+	section := regexp.MustCompile(`(?s)\[node:web1\].*?\n\[`).FindString(string(ini))
+	o.write("deploy.ini", string(ini)+strings.TrimSuffix(strings.Replace(section, "web1", "web2", 1), "["))
+	out, _, end := o.watching("nodetest", "web1", "web2")
+	eventually(t, "a node at work", func() bool { return strings.Contains(out.String(), "here") && len(o.node.Processes("sleep")) > 0 })
+	if code := end(); code != exitInterrupted {
+		t.Errorf("got exit code %d, want %d", code, exitInterrupted)
+	}
+	for _, want := range []string{"STOPPED  web1  1 OK, 1 without a result ", "  interrupted\n", "web2  STOPPED  -", "not started: interrupted", "\n2 STOPPED\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("want %q in\n%s", want, out)
+		}
+	}
+	if strings.Contains(out.String(), "web2 = ") {
+		t.Errorf("web2 has a block:\n%s", out)
+	}
+	eventually(t, "the check is ended", func() bool { return len(o.node.Processes("sleep")) == 0 })
+}
+
 func TestListenAddr(t *testing.T) {
 	for _, c := range [][2]string{
 		{"9650", "127.0.0.1:9650"},

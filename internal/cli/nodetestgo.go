@@ -120,7 +120,7 @@ func (p *program) goTests(args []string, o nodetestOptions) (patterns []string, 
 	}
 	g.say = func(text string) {
 		if !p.flags.quiet {
-			fmt.Fprintf(p.streams.Err, "%s: %s\n", p.name(), ui.Line(text))
+			p.ui().Tell(fmt.Sprintf("%s: %s\n", p.name(), ui.Line(text)))
 		}
 	}
 	return patterns, g, nil

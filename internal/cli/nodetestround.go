@@ -142,6 +142,16 @@ func (r *round) one(ctx context.Context, e examinee) ui.Examined {
 		Report: nodetest.Report{Node: e.node.Name(), Target: e.target.String(), Suite: e.suite.Name, Begun: r.env.Now()},
 		Asked:  len(e.suite.Checks),
 	}
+	if ctx.Err() != nil {
+		done.Err = &jobs.Error{Status: jobs.Stopped, Err: errors.New("not started: interrupted")}
+		done.Code = exitInterrupted
+		if r.lines != nil {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.lines.Node(done)
+		}
+		return done // the table has it
+	}
 	shown := r.out.screen == formatText && r.before == nil
 	alone := len(r.nodes) == 1
 	live := shown && (alone || r.given.forks == 1)
@@ -210,9 +220,6 @@ func examinedCode(ctx context.Context, r nodetest.Report) int {
 
 // ask has a node make the checks.
 func (r *round) ask(ctx context.Context, e examinee, report func(nodetest.Result)) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
 	lookup := func(name string) (string, error) { return r.sudo.secrets.lookup(ctx, name) }
 	l, err := r.connect(ctx, e.target, e.node, agent.Options{
 		Owner:  bundle.Owner{V: 1, Run: r.run, User: r.env.User, Host: r.env.Hostname, Node: e.node.Name()},
