@@ -106,7 +106,7 @@ func (b *bench) run(ctx context.Context, w work) error {
 
 // prepare writes the peer's script for a work.
 func (b *bench) prepare(p peer, w work, d *door) (*runner, error) {
-	r := &runner{peer: p, dir: filepath.Join(b.dir, "scripts", w.id, strings.ReplaceAll(p.name, " ", ""))}
+	r := &runner{peer: p, dir: filepath.Join(b.dir, "scripts", w.id, p.name)}
 	if err := os.MkdirAll(r.dir, 0o755); err != nil {
 		return nil, err
 	}

@@ -86,7 +86,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		o.rounds = 1
 	}
 	if o.tiny && !given["delays"] {
-		delays = "0,20"
+		delays = "0,10"
 	}
 	if o.rounds < 1 {
 		return o, fmt.Errorf("-rounds %d: one is the least", o.rounds)
@@ -169,10 +169,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 			fmt.Fprintf(stderr, "%s: skipped, there is one node only\n", w.id)
 			continue
 		}
-		if err := b.run(ctx, w); err != nil {
-			return fmt.Errorf("%s: %w", w.id, err)
-		}
+		err := b.run(ctx, w)
 		b.done = append(b.done, w)
+		if err != nil { // what was measured by then is worth its hours
+			return errors.Join(fmt.Errorf("%s: %w", w.id, err), writeText(stdout, b))
+		}
 	}
 	if err := writeText(stdout, b); err != nil {
 		return err

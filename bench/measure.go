@@ -102,7 +102,7 @@ func measureMain(argv []string) int {
 	var used syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_CHILDREN, &used); err == nil {
 		t.CPU = time.Duration(used.Utime.Nano() + used.Stime.Nano())
-		t.Memory = int64(used.Maxrss)
+		t.Memory = used.Maxrss
 		if runtime.GOOS != "darwin" {
 			t.Memory <<= 10
 		}

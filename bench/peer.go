@@ -16,12 +16,11 @@ import (
 // shared where the tool can share them.
 type peer struct {
 	name    string
-	needs   []string // programs
-	kinds   []kind   // of steps, that it can do; nil is all
-	works   []string // by letter; empty is all
-	version []string // what tells it
-	also    func(ctx context.Context) bool
-	write   func(j *job) (argv []string, err error) // writes its files into j.dir
+	needs   []string                                            // programs
+	kinds   []kind                                              // of steps, that it can do; nil is all
+	version []string                                            // what tells it
+	library func(ctx context.Context) (version string, ok bool) // beside the programs; nil: none
+	write   func(j *job) (argv []string, err error)             // writes its files into j.dir
 
 	told string // the version, in the end
 }
@@ -34,9 +33,9 @@ func peerTable() []peer {
 		{name: "scp", needs: []string{"scp"}, kinds: []kind{put, mirror}, version: []string{"ssh", "-V"}, write: writeSCP},
 		{name: "sftp", needs: []string{"sftp"}, kinds: []kind{put, mirror}, version: []string{"ssh", "-V"}, write: writeSFTP},
 		{name: "rsync", needs: []string{"rsync"}, kinds: []kind{put, mirror}, version: []string{"rsync", "--version"}, write: writeRsync("-a")},
-		{name: "rsync -z", needs: []string{"rsync"}, kinds: []kind{mirror}, version: []string{"rsync", "--version"}, write: writeRsync("-az")},
+		{name: "rsync-z", needs: []string{"rsync"}, kinds: []kind{mirror}, version: []string{"rsync", "--version"}, write: writeRsync("-az")},
 		{name: "ansible", needs: []string{"ansible-playbook"}, kinds: notTrees, version: []string{"ansible", "--version"}, write: writeAnsible},
-		{name: "mitogen", needs: []string{"ansible-playbook"}, kinds: notTrees, also: hasMitogen, version: []string{"ansible", "--version"}, write: writeMitogen},
+		{name: "mitogen", needs: []string{"ansible-playbook"}, kinds: notTrees, library: hasMitogen, write: writeMitogen},
 		{name: "fabric", needs: []string{"fab"}, kinds: notTrees, version: []string{"fab", "--version"}, write: writeFabric},
 		{name: "capistrano", needs: []string{"cap"}, kinds: notTrees, version: []string{"cap", "--version"}, write: writeCapistrano},
 		{name: "clush", needs: []string{"clush"}, kinds: []kind{command}, version: []string{"clush", "--version"}, write: writeClush},
@@ -75,7 +74,10 @@ func installed(ctx context.Context, o options) (here []peer, missing []string) {
 		if p.name == "conc" {
 			p.version = []string{o.conc, "version"}
 		}
-		there := p.also == nil || p.also(ctx)
+		there := true
+		if p.library != nil {
+			p.told, there = p.library(ctx)
+		}
 		for _, name := range p.needs {
 			if _, err := exec.LookPath(name); err != nil {
 				there = false
@@ -85,7 +87,9 @@ func installed(ctx context.Context, o options) (here []peer, missing []string) {
 			missing = append(missing, p.name)
 			continue
 		}
-		p.told = tellVersion(ctx, p.version)
+		if p.version != nil {
+			p.told = tellVersion(ctx, p.version)
+		}
 		here = append(here, p)
 	}
 	return here, missing

@@ -10,41 +10,48 @@ import (
 	"strings"
 )
 
-// mitogenPlugins prints where the strategy of Mitogen for Ansible is.
-const mitogenPlugins = "import ansible_mitogen, os; print(os.path.join(os.path.dirname(ansible_mitogen.__file__), 'plugins', 'strategy'))"
+// mitogenWhere prints Mitogen's version, and where its strategies for Ansible are.
+const mitogenWhere = `import ansible_mitogen, mitogen, os
+print('.'.join(map(str, mitogen.__version__)))
+print(os.path.join(os.path.dirname(ansible_mitogen.__file__), 'plugins', 'strategy'))`
 
-// mitogenDir asks the Python that Ansible runs in; "" is: not there.
-func mitogenDir(ctx context.Context) string {
+// mitogen asks the Python that Ansible runs in.
+func mitogen(ctx context.Context) (version, strategies string, ok bool) {
 	path, err := exec.LookPath("ansible-playbook")
 	if err != nil {
-		return ""
+		return "", "", false
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return ""
+		return "", "", false
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
 	python := strings.Fields(strings.TrimPrefix(line, "#!"))
 	if len(python) == 0 {
-		return ""
+		return "", "", false
 	}
-	out, err := exec.CommandContext(ctx, python[len(python)-1], "-c", mitogenPlugins).Output()
+	out, err := exec.CommandContext(ctx, python[len(python)-1], "-c", mitogenWhere).Output()
 	if err != nil {
-		return ""
+		return "", "", false
 	}
-	return strings.TrimSpace(string(out))
+	version, strategies, ok = strings.Cut(strings.TrimSpace(string(out)), "\n")
+	return version, strategies, ok
 }
 
-// hasMitogen tells whether Mitogen is there, and lets in the Ansible that is.
-func hasMitogen(ctx context.Context) bool { return mitogenDir(ctx) != "" }
+func hasMitogen(ctx context.Context) (string, bool) {
+	version, _, ok := mitogen(ctx)
+	return version, ok
+}
 
 // writeMitogen is writeAnsible with the other strategy.
 func writeMitogen(j *job) ([]string, error) {
-	j.env = append(j.env, "ANSIBLE_STRATEGY=mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS="+mitogenDir(context.Background()))
+	_, strategies, _ := mitogen(context.Background())
+	j.env = append(j.env, "ANSIBLE_STRATEGY=mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS="+strategies)
 	return writeAnsible(j)
 }
 
-// writeAnsible writes a playbook of builtin modules, without facts.
+// writeAnsible writes a playbook of builtin modules, without facts. Paths start
+// with ~: where a module starts is not the same with every strategy.
 func writeAnsible(j *job) ([]string, error) {
 	if err := j.put("app.conf.j2", template("{{ version }}")); err != nil {
 		return nil, err
@@ -55,21 +62,21 @@ func writeAnsible(j *job) ([]string, error) {
 	for _, s := range j.steps {
 		switch s.kind {
 		case send:
-			task("copy:", "  src: '{{ item }}'", "  dest: "+s.to+"/", "loop: ['"+strings.Join(s.from, "', '")+"']")
+			task("copy:", "  src: '{{ item }}'", "  dest: ~/"+s.to+"/", "loop: ['"+strings.Join(s.from, "', '")+"']")
 		case put:
-			task("copy:", "  src: "+s.from[0], "  dest: "+s.to)
+			task("copy:", "  src: "+s.from[0], "  dest: ~/"+s.to)
 		case mkdir:
-			task("file:", "  path: "+s.to, "  state: directory")
+			task("file:", "  path: ~/"+s.to, "  state: directory")
 		case untar:
 			task("unarchive:", "  src: ~/"+bundle+"/"+s.from[0], "  dest: ~/"+s.to, "  remote_src: true")
 		case fill:
-			task("template:", "  src: app.conf.j2", "  dest: "+s.to)
+			task("template:", "  src: app.conf.j2", "  dest: ~/"+s.to)
 		case link:
-			task("file:", "  src: "+s.from[0], "  path: "+s.to, "  state: link")
+			task("file:", "  src: "+s.from[0], "  path: ~/"+s.to, "  state: link")
 		case lock, command:
-			task("command:", "  cmd: '"+s.remote()+"'")
+			task("command:", "  cmd: '"+s.remote()+"'", "  chdir: ~/")
 		case unlock:
-			task("file:", "  path: "+s.to, "  state: absent")
+			task("file:", "  path: ~/"+s.to, "  state: absent")
 		}
 	}
 	if err := j.put("deploy.yml", b.String()); err != nil {

@@ -91,8 +91,8 @@ func works(dir string, o options) ([]work, error) {
 			steps: []step{{kind: put, from: []string{source("c/big.bin")}, to: area + "/big.bin"}},
 		},
 		{
-			id: "d", title: fmt.Sprintf("a tree of %d files of 4 KiB", size(5000, 40)), nodes: 1, variants: again,
-			data:  &tree{dir: source("d/tree"), count: size(5000, 40), at: area + "/tree"},
+			id: "d", title: fmt.Sprintf("a tree of %d files of 4 KiB", size(5000, 12)), nodes: 1, variants: again,
+			data:  &tree{dir: source("d/tree"), count: size(5000, 12), at: area + "/tree"},
 			steps: []step{{kind: mirror, from: []string{source("d/tree")}, to: area + "/tree"}},
 		},
 		{
