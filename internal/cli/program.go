@@ -24,6 +24,7 @@ type program struct {
 	sink    *ui.Screen  // the one that shows this command's run, once there is one
 	asking  turns       // of those who put a question to the operator
 	leaving atomic.Bool // Ctrl-C came three times
+	log     logOf       // the last one that was read, while runs are looked at
 }
 
 // environment is what a command takes from the process around it. Nothing else

@@ -19,7 +19,7 @@ func TestFleetIsCheap(t *testing.T) {
 		forks = []int{50, 200}
 	}
 	o := fleetOf(t, nodes, "here = remote run true\n")
-	run := func(first string, forks int) (took time.Duration, peak int64) {
+	run := func(first string, forks int) (took, cpu time.Duration, peak int64) {
 		t.Helper()
 		cmd, stdout, stderr := o.process("deploy", first, "-f", strconv.Itoa(forks))
 		start := time.Now()
@@ -27,15 +27,16 @@ func TestFleetIsCheap(t *testing.T) {
 			t.Fatalf("%v\n%s%s", err, lastLines(stdout), lastLines(stderr))
 		}
 		usage := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-		return time.Since(start), usage.Maxrss // KiB
+		s := cmd.ProcessState
+		return time.Since(start), s.UserTime() + s.SystemTime(), usage.Maxrss // KiB
 	}
 	run("n00", 1)
-	_, base := run("n00", 1)
+	_, _, base := run("n00", 1)
 	for _, f := range forks {
-		few, _ := run("n0*", f)
-		all, peak := run("n*", f)
+		few, _, _ := run("n0*", f)
+		all, cpu, peak := run("n*", f)
 		perNode := (peak - base) / int64(nodes)
-		t.Logf("%d nodes, -f %d: %v (10 nodes: %v), %d KiB, of which %d a node", nodes, f, all, few, peak, perNode)
+		t.Logf("%d nodes, -f %d: %v (10 nodes: %v), %d KiB, of which %d a node; %v of CPU a node", nodes, f, all, few, peak, perNode, cpu/time.Duration(nodes))
 		if perNode > 1024 {
 			t.Errorf("-f %d: %d KiB of memory a node, want at most 1024", f, perNode)
 		}
@@ -46,6 +47,12 @@ func TestFleetIsCheap(t *testing.T) {
 	journals, _ := filepath.Glob(filepath.Join(o.home, "state", "conc", "runs", "*", "*.journal"))
 	if want := 2 + len(forks)*(nodes+10); len(journals) != want {
 		t.Errorf("journals: got %d, want %d", len(journals), want)
+	}
+	// Neither does what is read of its records.
+	for _, args := range [][]string{{"history"}, {"step"}} {
+		if r := o.run(args...); r.took > 2*time.Second+time.Duration(nodes)*2*time.Millisecond {
+			t.Errorf("%s took %v", args[0], r.took)
+		}
 	}
 }
 

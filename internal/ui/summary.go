@@ -324,8 +324,10 @@ func (t *text) again(others int, held bool) {
 		t.printf("\ngo on: %s\n", argv("step")+" --again")
 	default:
 		t.printf("\n")
-		for _, p := range t.goOn {
-			t.printf("go on: %s\n", Line(p.lines()[0]))
+		for _, name := range t.nodes {
+			if p, ok := t.goOn[name]; ok {
+				t.printf("go on: %s\n", Line(p.lines()[0]))
+			}
 		}
 	}
 	if others > 0 {

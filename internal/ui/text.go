@@ -27,16 +27,16 @@ type text struct {
 	forks    int // nodes at a time
 	wide     int // columns of their names, at most nodeMax
 	outcomes map[string]*runner.Outcome
-	gapped   bool              // the last line written is empty, or there is none
-	ended    bool              // a node's run has ended
-	told     bool              // and in more than one line
-	at       map[string]string // node → "9/11", for the table at the end
-	goOn     []proposal        // how the nodes are gone on with whose bundle the run has left open
-	list     []string          // the flag that names the list of a node's plan, if it is needed
+	gapped   bool                // the last line written is empty, or there is none
+	ended    bool                // a node's run has ended
+	told     bool                // and in more than one line
+	at       map[string]string   // node → "9/11", for the table at the end
+	goOn     map[string]proposal // how the nodes are gone on with whose bundle the run has left open
+	list     []string            // the flag that names the list of a node's plan, if it is needed
 }
 
 func newText(o Options) *text {
-	t := &text{o: o, live: o.Err, gapped: true, partial: map[string][]byte{}, at: map[string]string{}, outcomes: map[string]*runner.Outcome{}}
+	t := &text{o: o, live: o.Err, gapped: true, partial: map[string][]byte{}, at: map[string]string{}, outcomes: map[string]*runner.Outcome{}, goOn: map[string]proposal{}}
 	t.width = func() int { return math.MaxInt }
 	if Terminal(o.Out) {
 		t.width = func() int { return Width(o.Out) }
@@ -79,9 +79,9 @@ func (t *text) show(e runner.Event) {
 	case runner.NodeEnd:
 		t.outcomes[e.Node] = e.Outcome
 		if argv := resume(t.o, e); argv != nil && e.Outcome.Open && e.Outcome.Status != jobs.OK {
-			t.goOn = append(t.goOn, proposal{"go on", [][]string{argv}})
+			t.goOn[e.Node] = proposal{"go on", [][]string{argv}}
 		} else if e.Outcome.Own {
-			t.goOn = append(t.goOn, proposal{"go on", [][]string{append(append([]string{t.o.Name}, t.o.Args...), "step", e.Node)}})
+			t.goOn[e.Node] = proposal{"go on", [][]string{append(append([]string{t.o.Name}, t.o.Args...), "step", e.Node)}}
 		}
 		t.nodeEnd(e)
 	case runner.RunEnd:
