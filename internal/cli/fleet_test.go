@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -370,5 +371,26 @@ func TestLockOfANodeWhoseLineGoes(t *testing.T) {
 	}
 	if got := o.has(2, "test-bundle"); !slices.Equal(got, []int{1}) {
 		t.Errorf("bundles on %v\n%s%s", got, stdout, stderr)
+	}
+}
+
+// A node that takes a connection and says nothing costs its own time only.
+func TestOneNodeThatHangs(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close() //nolint:errcheck // the test is over
+	o := fleetOf(t, 6, plainList)
+	ini, err := os.ReadFile(filepath.Join(o.dir, "deploy.ini"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, _ := net.SplitHostPort(silent.Addr().String())
+	o.write("deploy.ini", strings.Replace(string(ini), "[node:n01]\n", "[node:n01]\ntimeout.connect = 1s\nsshd.port = "+port+"\n", 1))
+	r := o.want(4, "deploy", "@all", "-f", "2", "--max-fail", "0")
+	if got := o.has(6, "marks"); !slices.Equal(got, []int{0, 2, 3, 4, 5}) || !strings.Contains(r.out, "5 OK, 1 ERROR   again: ") {
+		t.Errorf("taken were %v\n%s", got, r)
 	}
 }

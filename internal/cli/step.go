@@ -106,7 +106,7 @@ func (p *program) step(ctx context.Context, patterns []string, o stepOptions) er
 		return err
 	}
 	for i := range tasks {
-		if _, tasks[i].to, err = stepRange(tasks[i].plan, o.from, o.to); err != nil {
+		if tasks[i].from, tasks[i].to, err = stepRange(tasks[i].plan, o.from, o.to); err != nil {
 			return err
 		}
 	}

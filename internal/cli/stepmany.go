@@ -50,11 +50,7 @@ func (p *program) toGoOn(patterns []string) ([]string, error) {
 // begins finds the step that a run is gone on with at.
 func (p *program) begins(t task, seen *look, o stepOptions) (int, error) {
 	if !o.again {
-		n, err := t.plan.Find(o.from)
-		if err != nil {
-			return 0, usagef("--from: %w", err)
-		}
-		return n, nil
+		return t.from, nil
 	}
 	node := t.node.Name()
 	if n := seen.state.InDoubt(); n > 0 && seen.unsure == nil {
@@ -141,6 +137,7 @@ func (p *program) stepSeveral(ctx context.Context, f *config.File, tasks []task,
 func (p *program) lookAll(ctx context.Context, tasks []task, o stepOptions) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
+	p.ui() // what is said meanwhile comes from several
 	places := make(chan struct{}, o.forks)
 	var group sync.WaitGroup
 	for i := range tasks {
