@@ -13,6 +13,9 @@ type Entry struct {
 	// Parse makes the op of its arguments, which are substituted (a secret is
 	// still a token). It is pure. It checks number and form of the arguments.
 	Parse func(args []string) (Op, error)
+	// Err says that the entry itself is wrong, and cannot be used: see Typed. The
+	// program tells it when it starts.
+	Err error
 
 	// Expand gives the arguments that the step is planned with, of those that its
 	// line has, where they stand on more of deploy.ini than the node knows; nil:
