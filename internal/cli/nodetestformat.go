@@ -129,15 +129,6 @@ func (out outputs) check() error {
 	return nil
 }
 
-// names lists the files.
-func (out outputs) names() []string {
-	var names []string
-	for _, f := range out.files {
-		names = append(names, f.path)
-	}
-	return names
-}
-
 // render makes one format of what came of all nodes.
 func (r *round) render(format string, all []ui.Examined, code int) ([]byte, error) {
 	switch format {
@@ -156,20 +147,26 @@ func (r *round) render(format string, all []ui.Examined, code int) ([]byte, erro
 	return b.Bytes(), nil
 }
 
-// write writes the files, each of which is the old one or the new one, whole.
-// All are tried.
-func (r *round) write(all []ui.Examined, code int) error {
-	var failed error
+// write writes the files, each of which is the old one or the new one, whole,
+// and names those that it wrote. All are tried. What a monitoring system reads
+// stays as it is when the operator has ended the examination: of the nodes that
+// says nothing.
+func (r *round) write(all []ui.Examined, code int) (written []string, failed error) {
 	for _, f := range r.out.files {
+		if (f.format == formatPrometheus || f.format == formatNagios) && anyStopped(all) {
+			continue
+		}
 		data, err := r.render(f.format, all, code)
 		if err == nil {
 			err = replaceFile(f.path, data)
 		}
 		if err != nil {
 			failed = errors.Join(failed, jobs.Errorf("%s cannot be written: %w", f.format, err))
+			continue
 		}
+		written = append(written, f.path)
 	}
-	return failed
+	return written, failed
 }
 
 // replaceFile writes a file that others may read. What a link points at is

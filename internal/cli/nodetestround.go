@@ -75,16 +75,24 @@ func (x *examination) round(ctx context.Context, before []ui.Examined) ([]ui.Exa
 	for i, e := range all {
 		codes[i] = e.Code
 	}
+	if x.given.every != "" && ctx.Err() != nil && anyStopped(all) {
+		// It says nothing of the nodes: what the run before has written stays.
+		if r.lines != nil {
+			r.lines.End(all, exitInterrupted)
+			x.ui().Ended()
+		}
+		return all, exitInterrupted
+	}
 	return all, r.finish(all, worst(codes))
 }
 
 // finish writes the files, and what standard output has after the last node.
 func (r *round) finish(all []ui.Examined, code int) int {
 	_, nagios := ui.Nagios(all)
-	files := r.out.names()
-	if err := r.write(all, code); err != nil {
+	files, err := r.write(all, code)
+	if err != nil {
 		r.tell(r.name() + ": " + err.Error())
-		code, nagios, files = worst([]int{code, exitError}), nagiosUnknown, nil
+		code, nagios = worst([]int{code, exitError}), nagiosUnknown
 	}
 	text := r.text(r.ui().Results())
 	text.Files = files
