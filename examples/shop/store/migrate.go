@@ -31,18 +31,14 @@ func Migrate(dir string, to int, each func(done int) error) (orders int, err err
 
 // write replaces the file as a whole: whenever it is cut short, the old file or
 // the new one is there. That is what makes a migration repeatable.
-func write(dir string, d Data, each func(done int) error) (err error) {
+func write(dir string, d Data, each func(done int) error) error {
 	path := filepath.Join(dir, name)
 	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640)
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name()) // of no effect once it is renamed
-	defer func() {
-		if err != nil {
-			f.Close()
-		}
-	}()
+	defer f.Close()           // after an error; what is written is closed below
 	w := bufio.NewWriter(f)
 	if err := json.NewEncoder(w).Encode(header{d.Schema}); err != nil {
 		return err
@@ -64,5 +60,14 @@ func write(dir string, d Data, each func(done int) error) (err error) {
 	if err := errors.Join(w.Flush(), f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	// The new name is on the disk when its directory is.
+	at, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer at.Close()
+	return at.Sync()
 }

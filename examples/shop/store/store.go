@@ -142,7 +142,7 @@ func Open(dir string, schema int) (_ *Store, err error) {
 	}
 	defer func() {
 		if err != nil {
-			lock.Close()
+			err = errors.Join(err, lock.Close())
 		}
 	}()
 	d, err := Read(dir)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,8 +16,8 @@ import (
 // patience is for a service to come up, or to end.
 const patience = 10 * time.Second
 
-// start starts the service in the background and returns when it has its data,
-// or with its last words. A node needs no supervisor for it, and no root; where
+// start starts the service in the background, and returns when it listens and has
+// its data, or with its last words. A node needs no supervisor for it, and no root; where
 // there is systemd, a unit and the op systemd are the better way.
 //
 // A service that runs already is stopped first: start may be repeated, and what
@@ -35,11 +36,15 @@ func start(confName string) error {
 	}
 	// The service keeps nothing of the step that starts it: not its session, which
 	// ends with the step, and not its output, which the step waits for.
-	log, err := os.Create(filepath.Join(c.Data, "log"))
+	log, err := os.OpenFile(filepath.Join(c.Data, "log"), os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o640)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
+	before, err := log.Seek(0, io.SeekEnd)
+	if err != nil {
+		return err
+	}
 	cmd := exec.Command(self, "serve", confName)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -51,7 +56,7 @@ func start(confName string) error {
 	for end := time.Now().Add(patience); time.Now().Before(end); {
 		select {
 		case err := <-ended:
-			words, _ := os.ReadFile(log.Name())
+			words, _ := io.ReadAll(io.NewSectionReader(log, before, 1<<16))
 			return fmt.Errorf("the service ended: %w\n%s", err, words)
 		case <-time.After(20 * time.Millisecond):
 		}
@@ -73,7 +78,7 @@ func stop(confName string) error {
 	if err != nil || pid == 0 {
 		return err
 	}
-	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return err
 	}
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {

@@ -1,16 +1,16 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
-	"strings"
 	"sync"
 	"syscall"
-	"time"
 
 	"example.org/shop/store"
 )
@@ -33,31 +33,32 @@ func serve(confName string) error {
 	if err != nil {
 		return err
 	}
+	// It listens before it takes the data: who sees that it has them can rely on both.
+	l, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return err
+	}
+	defer l.Close()
 	s, err := store.Open(c.Data, schema)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
-	l, err := net.Listen("tcp", c.Listen)
-	if err != nil {
-		return err
-	}
-	end := make(chan os.Signal, 1)
-	signal.Notify(end, syscall.SIGTERM, os.Interrupt)
-	go func() {
-		<-end
-		l.Close()
-	}()
-	server := &http.Server{Handler: (&shop{conf: c, store: s}).handler(), ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second}
 	fmt.Println("release", release, "listens on", c.Listen)
-	if err := server.Serve(l); len(end) == 0 && !isClosed(err) {
+	server := &http.Server{Handler: (&shop{conf: c, store: s}).handler(), ReadTimeout: patience, WriteTimeout: patience}
+	told, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		<-told.Done()
+		ctx, cancel := context.WithTimeout(context.Background(), patience/2)
+		defer cancel()
+		ended <- server.Shutdown(ctx)
+	}()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
-	return nil
-}
-
-func isClosed(err error) bool {
-	return err == nil || strings.Contains(err.Error(), net.ErrClosed.Error())
+	return <-ended
 }
 
 func (s *shop) handler() http.Handler {
