@@ -19,7 +19,7 @@ const (
 	writeLen = 255 << 10    // bytes of one write: what OpenSSH takes in a packet
 	jobLen   = 4 * writeLen // bytes that one runner writes at the same time
 	runners  = 2            // of a channel: together they fill its window of 2 MiB
-	maxWays  = 8            // channels; sshd's MaxSessions is 10
+	maxWays  = 7            // channels; sshd's MaxSessions is 10
 	perWay   = 1 << 20      // bytes that make one more channel worth its opening
 	packLen  = 4 << 20      // bytes of a pack
 )

@@ -84,6 +84,18 @@ type SecretUser interface {
 	Secrets(n *config.Node) []string
 }
 
+// Revealer is an op that reveals the secrets in its words itself, when it needs
+// them: it is given them as tokens.
+type Revealer interface{ Reveals() }
+
+// PartRoot is an op that does a part of its work as root, by Env.Call, without
+// being a step with sudo. Where it says so, sudo is proved before the first step.
+type PartRoot interface{ PartAsRoot() bool }
+
+// Worded is an op for a list in Go that is planned like a line of deploy.ini:
+// Words are its op and arguments, as such a line has them.
+type Worded interface{ Words() []string }
+
 // Job is one line of a list.
 type Job struct {
 	Name    string

@@ -14,7 +14,7 @@ import (
 //	NAME = HOST [MODIFIER...] OP [ARGUMENT...]
 //
 // Every word is substituted on its own, so a value stays one word whatever is in it.
-func (p Planner) readLine(node *config.Node, line config.Line) (Step, config.Problems) {
+func (p Planner) readLine(f *config.File, node *config.Node, line config.Line) (Step, config.Problems) {
 	s := Step{Job: Job{Name: line.Name}, Origin: line.Origin, cat: p.Catalogue}
 	var problems config.Problems
 	complain := func(hint, format string, args ...any) {
@@ -71,16 +71,16 @@ func (p Planner) readLine(node *config.Node, line config.Line) (Step, config.Pro
 		return s, problems
 	}
 	s.Words, s.OpName = rest, rest[0]
-	if problems = append(problems, p.makeOp(node, &s)...); len(problems) == 0 {
-		for _, f := range s.faults(node) {
-			complain("", "%s", f)
+	if problems = append(problems, p.makeOp(f, node, &s)...); len(problems) == 0 {
+		for _, fault := range s.faults(node) {
+			complain("", "%s", fault)
 		}
 	}
 	return s, problems
 }
 
 // makeOp fills in the op of s by its words, and the limit that goes with it.
-func (p Planner) makeOp(node *config.Node, s *Step) config.Problems {
+func (p Planner) makeOp(f *config.File, node *config.Node, s *Step) config.Problems {
 	problem := config.Problem{Origin: s.Origin}
 	entry, ok := p.Catalogue.Lookup(s.OpName)
 	if !ok {
@@ -96,7 +96,20 @@ func (p Planner) makeOp(node *config.Node, s *Step) config.Problems {
 		}
 		return config.Problems{problem}
 	}
-	op, err := entry.Parse(s.Words[1:])
+	var err error
+	if entry.Expand != nil {
+		var args []string
+		args, err = entry.Expand(f, node, s.Words[1:])
+		var elsewhere config.Problems // of other lines, which they name
+		if errors.As(err, &elsewhere) {
+			return elsewhere
+		}
+		s.Words = append([]string{s.OpName}, args...)
+	}
+	var op Op
+	if err == nil {
+		op, err = entry.Parse(s.Words[1:])
+	}
 	if w, ok := op.(whereabouts); ok && err == nil {
 		op = w.on(s.Host)
 	}

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"example.org/conc/config"
@@ -20,7 +21,8 @@ type masker struct {
 const shortLine = 5
 
 // add has a secret masked, and the lines of one that has several: a program
-// indents, joins or quotes them.
+// indents, joins or quotes them. It is masked in the quotes of %q, too, in which
+// conc itself says what was wanted and found.
 func (m *masker) add(secret string) {
 	if secret == "" || slices.Contains(m.secrets, secret) {
 		return
@@ -29,6 +31,15 @@ func (m *masker) add(secret string) {
 		if line = strings.TrimSpace(line); len(line) > shortLine && line != secret {
 			m.add(line)
 		}
+	}
+	m.insert(secret)
+	quoted := strconv.Quote(secret)
+	m.insert(quoted[1 : len(quoted)-1])
+}
+
+func (m *masker) insert(secret string) {
+	if slices.Contains(m.secrets, secret) {
+		return
 	}
 	m.secrets = append(m.secrets, secret)
 	slices.SortStableFunc(m.secrets, func(a, b string) int { return len(b) - len(a) })

@@ -284,6 +284,14 @@ func TestMaskerWhateverTheCuts(t *testing.T) {
 	}
 }
 
+func TestMaskerKnowsASecretInQuotes(t *testing.T) {
+	m := &masker{}
+	m.add(`it's "hunter2" \o/`)
+	if got := m.mask(fmt.Sprintf(`%q it's "hunter2" \o/`, `pw=it's "hunter2" \o/`)); got != `"pw=********" ********` {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestMaskerKnowsTheLinesOfASecret(t *testing.T) {
 	m := &masker{}
 	m.add("-----BEGIN KEY-----\r\nMIIEvQIBADAN\nabc\n-----END KEY-----\n")

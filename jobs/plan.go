@@ -32,6 +32,16 @@ func (s Step) AsRoot() bool {
 	return s.Sudo
 }
 
+// NeedsRoot tells whether a step is performed as root, or a part of it is.
+func (s Step) NeedsRoot() bool {
+	part, ok := s.Op.(PartRoot)
+	return s.AsRoot() || ok && part.PartAsRoot()
+}
+
+// Brief says in a few words what the step's op and arguments are; "" when they
+// are to be shown as they are.
+func (s Step) Brief() string { return s.cat.Brief(s.Words) }
+
 // Plan is a node's list of steps, made without network or clock. Both ends
 // hold the same one, so that a step's number is all that has to travel.
 type Plan struct {
@@ -76,7 +86,7 @@ func (p Planner) Plan(f *config.File, node *config.Node, list string) (*Plan, er
 			Hint:   "rename one of them",
 		}}
 	case isGo:
-		return p.planGo(node, list, inGo)
+		return p.planGo(f, node, list, inGo)
 	case !isIni:
 		for name := range p.Lists {
 			written = append(written, name)
@@ -119,7 +129,7 @@ func (p Planner) planIni(f *config.File, node *config.Node, list string) (*Plan,
 	var problems config.Problems
 	steps := make([]Step, 0, len(lines))
 	for i, line := range lines {
-		s, faults := p.readLine(node, line)
+		s, faults := p.readLine(f, node, line)
 		problems = append(problems, faults...)
 		s.N = i + 1
 		steps = append(steps, s)
@@ -128,7 +138,7 @@ func (p Planner) planIni(f *config.File, node *config.Node, list string) (*Plan,
 }
 
 // planGo numbers and checks a list of a Go program.
-func (p Planner) planGo(node *config.Node, list string, jobs List) (*Plan, error) {
+func (p Planner) planGo(f *config.File, node *config.Node, list string, jobs List) (*Plan, error) {
 	var problems config.Problems
 	at := config.Origin{Section: "list " + strconv.Quote(list) + " of the program"}
 	if len(jobs) == 0 {
@@ -146,6 +156,14 @@ func (p Planner) planGo(node *config.Node, list string, jobs List) (*Plan, error
 		}
 		seen[j.Name] = true
 		s := Step{N: i + 1, Job: j, OpName: typeName(j.Op), Origin: at}
+		if w, ok := j.Op.(Worded); ok && !isNil(j.Op) {
+			s.Words, s.cat = w.Words(), p.Catalogue
+			s.OpName = s.Words[0]
+			if faults := p.makeOp(f, node, &s); len(faults) > 0 {
+				problems = append(problems, faults...)
+				continue
+			}
+		}
 		if s.Timeout == 0 {
 			s.Timeout = limitOf(j.Op, node)
 		}

@@ -67,7 +67,7 @@ func (p Put) Validate() error {
 // fileName is exact for the path of a file: a directory's is refused.
 func fileName(p string) error {
 	if strings.HasSuffix(p, "/") || p == "~" || path.Base(p) == "." || path.Base(p) == ".." {
-		return fmt.Errorf("%q is a directory's name; the file's own is needed", config.Mask(p))
+		return fmt.Errorf("%q is a directory's name; name the file itself: %s", config.Mask(p), config.Mask(path.Join(p, "NAME")))
 	}
 	return exact(p)
 }

@@ -12,6 +12,7 @@ const (
 	RecordEnd    RecordType = "end"    // it has ended: Result
 	RecordMark   RecordType = "mark"   // a person says that a step is done: Mark
 	RecordHand   RecordType = "hand"   // files that were changed by hand: Changed
+	RecordTests  RecordType = "tests"  // what came of the checks after the last step: Tests
 	RecordUnlock RecordType = "unlock" // the run was given up: its bundle was moved aside
 )
 
@@ -25,6 +26,15 @@ type Record struct {
 	Result  *Result     `json:"result,omitempty"`
 	Mark    *Mark       `json:"mark,omitempty"`
 	Changed []string    `json:"changed,omitempty"`
+	Tests   *Tests      `json:"tests,omitempty"`
+}
+
+// Tests is what came of the checks that were made after the last step of a run.
+type Tests struct {
+	Suite   string `json:"suite"`
+	Status  Status `json:"status"`          // of what was not so before the first step
+	Summary string `json:"summary"`         // "2 of 6 checks FAILED: healthy, listening"
+	Known   int    `json:"known,omitempty"` // checks that are not OK, and were not before
 }
 
 // PlanRecord is the plan that a run, or a part of one, follows.

@@ -23,6 +23,9 @@ type Entry struct {
 	// Parse makes the check of its arguments, which are substituted (a secret is
 	// still a token). It is pure. It checks number and form of the arguments.
 	Parse func(args []string) (Check, error)
+	// Err says that the entry itself is wrong, and cannot be used: see Typed. The
+	// program tells it when it starts.
+	Err error
 }
 
 // Catalogue is the kinds of checks that a program knows, read top to bottom.
@@ -34,6 +37,7 @@ func Stock() Catalogue {
 		fileEntry(),
 		dirEntry(),
 		symlinkEntry(),
+		socketEntry(),
 		mountEntry(),
 		diskEntry(),
 		commandEntry(),

@@ -64,7 +64,7 @@ func parseCert(args []string) (Check, error) {
 		return nil, err
 	}
 	var c certificate
-	if host, _, ok := hostPort(where); ok && !strings.Contains(where, "/") {
+	if host, ok := hostPort(where); ok && !strings.Contains(where, "/") {
 		c.server, c.name = where, host
 	} else {
 		c.file = where
@@ -109,7 +109,7 @@ func (c certificate) Look(ctx context.Context, env *jobs.Env) ([]Finding, error)
 	chain, err := get(ctx)
 	switch {
 	case err != nil && late(ctx):
-		return nil, ctx.Err()
+		return nil, &stalled{"no certificate from " + where, ctx.Err()}
 	case errors.Is(err, fs.ErrNotExist):
 		return []Finding{{Want: "a certificate in " + where, Got: "nothing there"}}, nil
 	case errors.Is(err, fs.ErrPermission) && c.file != "":

@@ -84,7 +84,7 @@ func isServer(s string) error {
 
 // serverAddress gives the HOST:PORT of a DNS server.
 func serverAddress(s string) (string, error) {
-	if _, _, ok := hostPort(s); ok {
+	if _, ok := hostPort(s); ok {
 		return s, nil
 	}
 	host := strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
@@ -173,13 +173,13 @@ func (c dnsCheck) Look(ctx context.Context, _ *jobs.Env) ([]Finding, error) {
 			records, err = t.look(ctx, r, name)
 		}
 	}
+	what := strings.TrimSpace(c.name + " " + c.kind)
 	if err != nil && late(ctx) {
-		return nil, ctx.Err()
+		return nil, &stalled{"no answer to " + what, ctx.Err()}
 	}
 	if c.server != "" && len(records) > 0 && !asked.Load() {
 		return nil, jobs.Errorf("the server %s was not asked: this node's /etc/hosts has %s", c.server, c.name)
 	}
-	what := strings.TrimSpace(c.name + " " + c.kind)
 	got := what + ": " + show(records)
 	var none *net.DNSError
 	switch {

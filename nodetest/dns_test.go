@@ -5,6 +5,8 @@ import (
 	"net"
 	"strings"
 	"testing"
+
+	"example.org/conc/jobs"
 )
 
 // The numbers of the record types that the server of the tests knows.
@@ -36,7 +38,7 @@ func numbers(ns ...uint16) []byte {
 }
 
 // dnsServer answers from a zone, by UDP on loopback. A name that the zone does
-// not have has no records; "mute.test." gets no answer.
+// not have has no records; "mute.test." gets no answer, and "junk.test." no DNS.
 func dnsServer(t *testing.T, zone map[string][]answer) string {
 	t.Helper()
 	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
@@ -72,6 +74,9 @@ func answerTo(query []byte, zone map[string][]answer) []byte {
 	kind := binary.BigEndian.Uint16(query[at+1:])
 	if name = strings.ToLower(name); name == "mute.test." {
 		return nil
+	}
+	if name == "junk.test." {
+		return append(append([]byte(nil), query[:2]...), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xc0, 0x0c)
 	}
 	records, known := zone[name]
 	reply := append([]byte(nil), query[:2]...)
@@ -145,9 +150,15 @@ func TestDNSChecks(t *testing.T) {
 		{"dns b.test absent server SERVER", "OK"},
 		{"dns a.test absent server SERVER", "FAILED a.test: no such record: a.test: ALL"},
 		{"dns localhost server SERVER only 192.0.2.9", "OK"}, // and not what /etc/hosts says
-		{"timeout=300ms dns mute.test server SERVER", "TIMED OUT over its limit of 300ms"},
-		{"timeout=300ms dns mute.test absent server SERVER", "TIMED OUT over its limit of 300ms"},
+		{"timeout=300ms dns mute.test server SERVER", "TIMED OUT over its limit of 300ms: no answer to mute.test"},
+		{"timeout=300ms dns mute.test absent server SERVER", "TIMED OUT over its limit of 300ms: no answer to mute.test"},
 	})
+	// One that answers something else is not believed.
+	for _, line := range []string{"timeout=300ms dns junk.test server " + server, "timeout=300ms dns junk.test absent server " + server} {
+		if r := look(t, here(t), line); r.Status != jobs.Failed && r.Status != jobs.TimedOut {
+			t.Errorf("%s: got %s, want FAILED or TIMED OUT", line, r.Status)
+		}
+	}
 	// A server that is not there is not a name that is not there.
 	r := look(t, here(t), "timeout=2s dns a.test absent server 127.0.0.1:"+closedPort(t))
 	if !r.Bad() {
@@ -177,6 +188,7 @@ func TestBadLinesOfNetworkChecks(t *testing.T) {
 		{"http http://x/ request-header X", "request-header X: not 'NAME: VALUE'"},
 		{"http http://x/ client-cert a", "client-cert and client-key go together"},
 		{"http http://x/ time soon", "time soon: not a duration"},
+		{"http http://b\u00fccher.test/ connect a:80", "with connect, the URL's host is written in its ASCII form"},
 		{"cert", "it needs a file, or HOST:PORT"},
 		{"cert a days many", "days many: not a number"},
 		{"cert a server-name b", "server-name is for HOST:PORT"},

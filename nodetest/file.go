@@ -2,10 +2,13 @@ package nodetest
 
 import (
 	"context"
+	"crypto/md5"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"os"
@@ -18,26 +21,27 @@ import (
 	"example.org/conc/jobs"
 )
 
-// inode is the check of file, dir and symlink: what is at a path.
+// inode is the check of file, dir, symlink and socket: what is at a path.
 type inode struct {
 	path  string
-	kind  string // "file", "dir" or "symlink"
+	kind  string // "file", "dir", "symlink" or "socket"
 	wants []want
 }
 
 func fileEntry() Entry {
 	return Entry{
 		Name:    "file",
-		Args:    "PATH [exists|absent] [mode MODE] [owner USER] [group GROUP] [size BOUND] [sha256 HEX] [contains TEXT] [lacks TEXT] [matches REGEXP]",
+		Args:    "PATH [exists|absent] [mode MODE] [owner USER] [group GROUP] [size BOUND] [sha256|sha512|md5 HEX] [contains TEXT] [lacks TEXT] [matches REGEXP]",
 		Summary: "a file: that it is there, whose it is, what is in it",
 		Help: `The path starts at the home directory, unless it is absolute or bundle:PATH.
 Symbolic links are followed. With no property the file has to be there.
 
 mode is octal: 0644, or 4755 with the setuid bit. owner and group are names or
-numbers. size is a size with an operator: >0, <=10M, 512. sha256 is 64 hex
-digits. contains, lacks and matches look at the text of the file, up to its
-first 16 MiB; a REGEXP is Go's, and ^ and $ stand for the ends of a line. A
-property may be named several times.
+numbers. size is a size with an operator: >0, <=10M, 512. sha256, sha512 and md5
+are checksums, in hex digits; md5 does not hold against somebody who forges the
+file. contains, lacks and matches look at the text of the file, up to its first
+16 MiB; a REGEXP is Go's, and ^ and $ stand for the ends of a line. A property may
+be named several times.
 
 A file that may not be read is ERROR: try sudo.`,
 		Example: "sudo file /sys/module/xt_recent/parameters/ip_pkt_list_tot contains 35",
@@ -72,14 +76,28 @@ leads nowhere is there all the same.`,
 	}
 }
 
+func socketEntry() Entry {
+	return Entry{
+		Name:    "socket",
+		Args:    "PATH [exists|absent] [mode MODE] [owner USER] [group GROUP]",
+		Summary: "a socket in the filesystem: that it is there, and whose it is",
+		Help: `As for file. That a program listens on it is not looked at: a socket stays behind
+when its program is killed.`,
+		Example: "socket /run/php/php-fpm.sock mode 0660 group www-data",
+		Goss:    "file (filetype: socket)",
+		Parse:   parseInode("socket", socketProperties),
+	}
+}
+
 var (
 	ownership = map[string]func(string) error{"mode": isMode, "owner": nil, "group": nil}
 
 	fileProperties = grammar{flags: []string{"exists", "absent"}, values: with(ownership, map[string]func(string) error{
-		"size": isBound(sizeNumber), "sha256": isSHA256, contains: nil, lacks: nil, matches: isPattern,
+		"size": isBound(sizeNumber), "sha256": isSHA256, "sha512": isHex(sha512.Size), "md5": isHex(md5.Size), contains: nil, lacks: nil, matches: isPattern,
 	})}
-	dirProperties  = grammar{flags: []string{"exists", "absent"}, values: with(ownership, map[string]func(string) error{"entries": isBound(plainNumber)})}
-	linkProperties = grammar{flags: []string{"exists", "absent"}, values: map[string]func(string) error{"to": nil, "owner": nil, "group": nil}}
+	dirProperties    = grammar{flags: []string{"exists", "absent"}, values: with(ownership, map[string]func(string) error{"entries": isBound(plainNumber)})}
+	socketProperties = grammar{flags: []string{"exists", "absent"}, values: with(ownership, map[string]func(string) error{})}
+	linkProperties   = grammar{flags: []string{"exists", "absent"}, values: map[string]func(string) error{"to": nil, "owner": nil, "group": nil}}
 )
 
 // with joins the properties that several checks have with those of one.
@@ -116,15 +134,24 @@ func isMode(s string) error {
 	return nil
 }
 
-func isSHA256(s string) error {
-	if raw, err := hex.DecodeString(s); err != nil || len(raw) != sha256.Size {
-		return errors.New("not 64 hex digits")
+func isSHA256(s string) error { return isHex(sha256.Size)(s) }
+
+// isHex judges so many bytes in hex digits.
+func isHex(size int) func(string) error {
+	return func(s string) error {
+		if raw, err := hex.DecodeString(s); err != nil || len(raw) != size {
+			return fmt.Errorf("not %d hex digits", 2*size)
+		}
+		return nil
 	}
-	return nil
 }
 
-// Look looks at what is at the path.
+// Look looks at what is at the path. The server of its filesystem may be gone.
 func (c inode) Look(ctx context.Context, env *jobs.Env) ([]Finding, error) {
+	return awaited(ctx, func() ([]Finding, error) { return c.look(ctx, env) })
+}
+
+func (c inode) look(ctx context.Context, env *jobs.Env) ([]Finding, error) {
 	path := env.Path(c.path)
 	stat := os.Stat
 	if c.kind == "symlink" {
@@ -182,7 +209,7 @@ func (c inode) property(ctx context.Context, path string, fi fs.FileInfo, w want
 	case "mode":
 		limit, _ := strconv.ParseUint(w.value, 8, 32)
 		mode := permissions(fi)
-		return found(mode == uint32(limit), "mode", fmt.Sprintf("%04o", limit), fmt.Sprintf("%04o", mode)), nil
+		return found(uint64(mode) == limit, "mode", fmt.Sprintf("%04o", limit), fmt.Sprintf("%04o", mode)), nil
 	case "owner":
 		return owned("owner", w.value, owner(fi), userName), nil
 	case "group":
@@ -199,9 +226,10 @@ func (c inode) property(ctx context.Context, path string, fi fs.FileInfo, w want
 		return found(b.holds(float64(len(names))), "entries", w.value, strconv.Itoa(len(names))), err
 	case "to":
 		return leads(path, w.value)
-	case "sha256":
-		sum, err := hashOf(ctx, path)
-		return found(strings.EqualFold(sum, w.value), "sha256", strings.ToLower(w.value), sum), err
+	}
+	if newHash, ok := checksums[w.property]; ok {
+		sum, err := hashOf(ctx, path, newHash())
+		return found(strings.EqualFold(sum, w.value), w.property, strings.ToLower(w.value), sum), err
 	}
 	text, err := textOf(path)
 	return onText("", w, text), err
@@ -211,7 +239,7 @@ func (c inode) property(ctx context.Context, path string, fi fs.FileInfo, w want
 // among it.
 func permissions(fi fs.FileInfo) uint32 {
 	if st, ok := fi.Sys().(*syscall.Stat_t); ok {
-		return uint32(st.Mode) & 0o7777
+		return uint32(st.Mode) & 0o7777 //nolint:unconvert // it has 16 bits on some systems
 	}
 	return uint32(fi.Mode().Perm())
 }
@@ -295,13 +323,15 @@ func textOf(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxRead))
 }
 
-func hashOf(ctx context.Context, path string) (string, error) {
+// checksums are the properties of a file that are one.
+var checksums = map[string]func() hash.Hash{"sha256": sha256.New, "sha512": sha512.New, "md5": md5.New}
+
+func hashOf(ctx context.Context, path string, h hash.Hash) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
 	}
 	defer f.Close()
-	h := sha256.New()
 	for ctx.Err() == nil {
 		if _, err := io.CopyN(h, f, 4<<20); errors.Is(err, io.EOF) {
 			return hex.EncodeToString(h.Sum(nil)), nil

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,6 +23,8 @@ import (
 const (
 	procRoom = "nodetest.go.room" // writes its path, and lasts until it is given up
 	procGo   = "nodetest.go"      // one test program, in a room; writes what that prints
+
+	procClear = "nodetest.go.clear" // removes a room as root
 )
 
 type roomParams struct{}
@@ -64,7 +67,36 @@ func roomProcedure(ctx context.Context, env *jobs.Env, _ json.RawMessage) (any, 
 	for end := time.Now().Add(roomGrace); unix.Flock(int(use.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil && time.Now().Before(end); {
 		time.Sleep(10 * time.Millisecond)
 	}
-	return nil, errors.Join(err, removeRoom(dir))
+	gone := removeRoom(dir)
+	if gone != nil && env.Call != nil {
+		// A test that was root has left something.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), roomGrace)
+		defer cancel()
+		gone = env.Call(ctx, jobs.Call{Procedure: procClear, Sudo: true, Params: clearParams{env.Home, filepath.Base(dir)}}, nil)
+	}
+	return nil, errors.Join(err, gone)
+}
+
+type clearParams struct {
+	Home string `json:"home"`
+	Name string `json:"name"` // of the room
+}
+
+// clearProcedure is root's: nothing outside of the home can be meant.
+func clearProcedure(_ context.Context, _ *jobs.Env, params json.RawMessage) (any, error) {
+	var p clearParams
+	if err := json.Unmarshal(params, &p); err != nil {
+		return nil, err
+	}
+	if p.Name != filepath.Base(p.Name) || !strings.HasPrefix(p.Name, "run-") {
+		return nil, jobs.Errorf("%q is no directory of tests", p.Name)
+	}
+	home, err := os.OpenRoot(p.Home)
+	if err != nil {
+		return nil, err
+	}
+	defer home.Close() //nolint:errcheck // it was only read
+	return nil, home.RemoveAll(filepath.Join(".conc", "tests", p.Name))
 }
 
 // enter keeps a room from being removed until the file is closed.
@@ -144,7 +176,12 @@ func goProcedure(ctx context.Context, env *jobs.Env, params json.RawMessage) (an
 	if err != nil {
 		return nil, err
 	}
-	defer use.Close() //nolint:errcheck // it was only held
+	defer use.Close()               //nolint:errcheck // it was only held
+	for _, key := range p.Secrets { // they are masked from here on
+		if _, err := env.Attr(key); err != nil {
+			return nil, jobs.Errorf("%w", err)
+		}
+	}
 	server := &testServer{env: env, p: p, levels: map[string]string{}}
 	socket, stop, err := server.serve(ctx)
 	if err != nil {

@@ -185,8 +185,9 @@ func TestGoTestSecretsAndSudo(t *testing.T) {
 		wantResult(t, rs, "Sudo", Skipped, "conc nodetest --sudo")
 	}
 	g.Secrets, g.Sudo = []string{"password"}, true
-	rs = g.probe(t, h, "TestProbeSecret", "TestProbeSudo*")
+	rs = g.probe(t, h, "TestProbeSecret", "TestProbeSecretOfAnother", "TestProbeSudo*")
 	wantResult(t, rs, "Secret", jobs.Failed, "it is <********>")
+	wantResult(t, rs, "SecretOfAnother", jobs.Failed, "it has found ********")
 	wantResult(t, rs, "Sudo", jobs.Failed, `"`+filepath.Join(g.Room, "1")+`\n\xff" "err\n" 7`, "killed: 137", `cleanup: "yes\n"`)
 	wantResult(t, rs, "SudoMissing", jobs.Failed, "/no/such/program: could not be run")
 	wantResult(t, rs, "SudoLoud", jobs.Failed, "prints a MiB or more")
@@ -246,5 +247,43 @@ func TestOutputOfAHostileTest(t *testing.T) {
 	}
 	if got, err := runPattern([]string{"Test*/a?c", `T\*|x`}); err != nil || got != `^Test.*$/^a.c$|^T\*\|x$` {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestRootClearsRoomsOnly(t *testing.T) {
+	home := t.TempDir()
+	away := t.TempDir()
+	for _, dir := range []string{filepath.Join(home, ".conc/tests/run-1/x"), filepath.Join(away, "tests/run-2")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove := func(name string) error {
+		params, err := json.Marshal(clearParams{home, name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = clearProcedure(t.Context(), nil, params)
+		return err
+	}
+	for _, name := range []string{"", "..", "x", "run-1/x", "run-1/../../../x"} {
+		if remove(name) == nil {
+			t.Errorf("%q: got no error", name)
+		}
+	}
+	if err := remove("run-1"); err != nil {
+		t.Error(err)
+	}
+	if err := os.RemoveAll(filepath.Join(home, ".conc")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(away, filepath.Join(home, ".conc")); err != nil {
+		t.Fatal(err)
+	}
+	if err := remove("run-2"); err == nil {
+		t.Error("through a link out of the home: got no error")
+	}
+	if _, err := os.Stat(filepath.Join(away, "tests/run-2")); err != nil {
+		t.Error(err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"example.org/conc/config"
 	"example.org/conc/jobs"
@@ -54,7 +55,8 @@ may take: <500ms. days is how many days the server's certificate is still good f
 >14.
 
 How it is asked for: with GET, or the METHOD. Redirects are not followed, or up to
-ten with follow; what request-header and login say is not sent to another host then.
+ten with follow; what request-header and login say is not sent to another host or port then, and the
+request-body makes it FAILED.
 The certificate is verified, for the URL's host and by the node's own roots or
 those of the PEM file ca; insecure leaves that out. connect is the server to connect
 to in place of the URL's host, which stays the name that is asked for: 127.0.0.1:443.
@@ -62,7 +64,7 @@ No proxy is used but the one that is named.
 
 A server that cannot be reached, or says what is not HTTP, is FAILED. One that does
 not answer is TIMED OUT at the end of the check's time.`,
-		Example: "timeout=5s http http://127.0.0.1:%(http.port)s/health status 200 contains ok time <1s",
+		Example: "timeout=5s http http://127.0.0.1:%(http.port)s/health time <1s",
 		Goss:    "http",
 		Parse:   parseHTTP,
 	}
@@ -128,6 +130,9 @@ func parseHTTP(args []string) (Check, error) {
 		if !c.set(w.want) {
 			c.wants = append(c.wants, w)
 		}
+	}
+	if c.connect != "" && strings.ContainsFunc(c.url.Hostname(), func(r rune) bool { return r > unicode.MaxASCII }) {
+		return nil, errors.New("with connect, the URL's host is written in its ASCII form, xn--...")
 	}
 	if (c.cert == "") != (c.key == "") {
 		return nil, errors.New("client-cert and client-key go together")
@@ -241,7 +246,7 @@ func (c httpCheck) Look(ctx context.Context, env *jobs.Env) ([]Finding, error) {
 	resp, err := client.Do(req)
 	if err != nil {
 		if late(ctx) {
-			return nil, ctx.Err()
+			return nil, &stalled{"no answer to " + asked, ctx.Err()}
 		}
 		var u *url.Error
 		if errors.As(err, &u) { // the URL is told already, without its password
@@ -256,7 +261,7 @@ func (c httpCheck) Look(ctx context.Context, env *jobs.Env) ([]Finding, error) {
 	}
 	took := time.Since(begun)
 	if err != nil && late(ctx) {
-		return nil, ctx.Err()
+		return nil, &stalled{fmt.Sprintf("status %s, %d bytes, and no end to %s", resp.Status, len(body), asked), ctx.Err()}
 	}
 	var findings []Finding
 	if err != nil {
@@ -307,7 +312,7 @@ func (c httpCheck) client(env *jobs.Env) (*http.Client, error) {
 		}
 		trust.Certificates = []tls.Certificate{pair}
 	}
-	t := &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true, MaxResponseHeaderBytes: maxHeader, Proxy: http.ProxyURL(c.proxy)}
+	t := &http.Transport{TLSClientConfig: trust, DisableKeepAlives: true, DisableCompression: true, MaxResponseHeaderBytes: maxHeader, Proxy: http.ProxyURL(c.proxy)}
 	if c.proxy == nil {
 		t.Proxy = nil
 	}
@@ -332,6 +337,9 @@ func (c httpCheck) redirect(req *http.Request, via []*http.Request) error {
 		return fmt.Errorf("more than %d redirects", maxHops)
 	}
 	if authority(req.URL) != authority(c.url) {
+		if c.body != "" && req.ContentLength > 0 {
+			return errors.New("the redirect to another host wants the request's body")
+		}
 		for name := range c.header {
 			req.Header.Del(name)
 		}

@@ -116,8 +116,9 @@ func TestPortChecks(t *testing.T) {
 		{"port 127.0.0.1:OPEN reachable from 127.0.0.1", "OK"},
 		{"port OPEN reachable", "OK"},
 		{"port 127.0.0.1:OPEN unreachable", "FAILED 127.0.0.1:OPEN unreachable: 127.0.0.1:OPEN reachable"},
-		{"port tcp:127.0.0.1:SHUT", "FAILED 127.0.0.1:SHUT reachable: 127.0.0.1:SHUT unreachable: dial: connect: connection refused"},
+		{"port tcp:127.0.0.1:SHUT", "FAILED 127.0.0.1:SHUT reachable: 127.0.0.1:SHUT unreachable: connect: connection refused"},
 		{"port tcp:127.0.0.1:SHUT unreachable", "OK"},
+		{"port 127.0.0.1:OPEN from 192.0.2.77", "ERROR this host cannot connect from 192.0.2.77"},
 	})
 }
 
@@ -130,10 +131,10 @@ func TestAPortThatDoesNotAnswer(t *testing.T) {
 	checkLines(t, here(t), strings.NewReplacer("ADDR", addr), []lineCase{
 		{"port ADDR within 200ms", "FAILED ADDR reachable: ADDR unreachable: no answer within 200ms"},
 		{"port ADDR unreachable within 200ms", "OK"},
-		{"timeout=200ms port ADDR", "TIMED OUT over its limit of 200ms"},
+		{"timeout=200ms port ADDR", "TIMED OUT over its limit of 200ms: no answer from ADDR"},
 		{"timeout=200ms port ADDR unreachable", "OK"},
-		{"timeout=200ms http http://ADDR/", "TIMED OUT over its limit of 200ms"},
-		{"timeout=200ms cert ADDR", "TIMED OUT over its limit of 200ms"},
+		{"timeout=200ms http http://ADDR/", "TIMED OUT over its limit of 200ms: no answer to GET http://ADDR/"},
+		{"timeout=200ms cert ADDR", "TIMED OUT over its limit of 200ms: no certificate from ADDR"},
 	})
 }
 
@@ -196,6 +197,9 @@ func TestHTTPChecks(t *testing.T) {
 	mux.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, strings.Replace(plain.URL, "127.0.0.1", "localhost", 1)+"/echo", http.StatusFound)
 	})
+	mux.HandleFunc("/away308", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, strings.Replace(plain.URL, "127.0.0.1", "localhost", 1)+"/echo", http.StatusPermanentRedirect)
+	})
 	env := here(t)
 	if err := os.WriteFile(filepath.Join(env.Home, "ca.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: safe.Certificate().Raw}), 0o600); err != nil {
 		t.Fatal(err)
@@ -206,6 +210,14 @@ func TestHTTPChecks(t *testing.T) {
 		"SHUT", closedPort(t),
 		"NOISE", listen(t, func(c net.Conn) { _, _ = c.Write([]byte("SSH-2.0-x\r\n\x1b[2J")); hold(c) }),
 		"MUTE", listen(t, hold),
+		"DRIP", listen(t, func(c net.Conn) {
+			for _, b := range []byte("HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("a", 1000)) {
+				if _, err := c.Write([]byte{b}); err != nil {
+					return
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+		}),
 		"BIGHEAD", listen(t, func(c net.Conn) {
 			_, _ = c.Write([]byte("HTTP/1.1 200 OK\r\n"))
 			for {
@@ -234,15 +246,18 @@ func TestHTTPChecks(t *testing.T) {
 		{"http PLAIN/round follow", "FAILED GET PLAIN/round: more than 10 redirects"},
 		{"http PLAIN/echo method POST request-body a=b request-header 'X-Key: k' request-header 'Host: shop' login 'me:p:w' contains 'method=POST host=shop key=k user=me/p:w body=a=b'", "OK"},
 		{"http PLAIN/away follow request-header 'X-Key: k' login me:pw contains 'key= user=/ '", "OK"},
+		{"http PLAIN/away308 follow method POST contains key=", "OK"},
+		{"http PLAIN/away308 follow method POST request-body x", "FAILED POST PLAIN/away308: the redirect to another host wants the request's body"},
 		{"http PLAIN/slow", "OK"}, // the status is there
-		{"timeout=200ms http PLAIN/slow contains begun", "TIMED OUT over its limit of 200ms"},
+		{"timeout=200ms http PLAIN/slow contains begun", "TIMED OUT over its limit of 200ms: status 200 OK, 5 bytes, and no end to GET PLAIN/slow"},
 		{"http PLAIN/endless contains xxx lacks y", "OK"},
 		{"http PLAIN/short contains abc", "FAILED GET PLAIN/short to its end: 3 bytes, and then: unexpected EOF"},
-		{"http http://127.0.0.1:SHUT/", "FAILED GET http://127.0.0.1:SHUT/: dial: connect: connection refused"},
-		{"http http://me:pass-word@127.0.0.1:SHUT/", "FAILED GET http://me:xxxxx@127.0.0.1:SHUT/: dial: connect: connection refused"},
+		{"http http://127.0.0.1:SHUT/", "FAILED GET http://127.0.0.1:SHUT/: connect: connection refused"},
+		{"http http://me:pass-word@127.0.0.1:SHUT/", "FAILED GET http://me:xxxxx@127.0.0.1:SHUT/: connect: connection refused"},
 		{"http http://127.0.0.1:NOISE/", "FAILED GET http://127.0.0.1:NOISE/: ..."},
-		{"timeout=200ms http http://127.0.0.1:MUTE/", "TIMED OUT over its limit of 200ms"},
-		{"timeout=200ms http https://127.0.0.1:MUTE/", "TIMED OUT over its limit of 200ms"},
+		{"timeout=200ms http http://127.0.0.1:MUTE/", "TIMED OUT over its limit of 200ms: no answer to GET http://127.0.0.1:MUTE/"},
+		{"timeout=200ms http https://me:pw@127.0.0.1:MUTE/", "TIMED OUT over its limit of 200ms: no answer to GET https://me:xxxxx@127.0.0.1:MUTE/"},
+		{"timeout=200ms http http://127.0.0.1:DRIP/", "TIMED OUT over its limit of 200ms: no answer to GET http://127.0.0.1:DRIP/"},
 		{"http http://127.0.0.1:BIGHEAD/", "FAILED GET http://127.0.0.1:BIGHEAD/: ..."},
 		{"http TLSURL/ok", "FAILED GET TLSURL/ok: tls: failed to verify certificate: x509: certificate signed by unknown authority"},
 		{"http TLSURL/ok insecure days >14", "OK"},

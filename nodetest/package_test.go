@@ -3,8 +3,12 @@ package nodetest
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"example.org/conc/jobs"
 )
 
 func TestCompareRPM(t *testing.T) {
@@ -193,6 +197,21 @@ esac
 		{"package ghost absent", "OK"},
 		{"package broken absent", "ERROR apk: exit 99: ERROR: Unable to read database"},
 	})
+}
+
+func TestAPackageManagerThatHangsIsEnded(t *testing.T) {
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Skip("there is no sleep here")
+	}
+	stub(t, onlyStubs(t), "dpkg-query", "exec "+sleep+" 60\n")
+	begun := time.Now()
+	env := here(t)
+	env.Dir = filepath.Join(env.Home, "gone") // where it is started does not matter
+	r := look(t, env, "timeout=100ms package nginx with dpkg")
+	if r.Status != jobs.TimedOut || time.Since(begun) > 5*time.Second {
+		t.Errorf("got %s after %v, want TIMED OUT at once", verdict(r), time.Since(begun))
+	}
 }
 
 func TestPackagesWithoutAManager(t *testing.T) {

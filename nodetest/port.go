@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"example.org/conc/jobs"
@@ -43,7 +44,7 @@ SKIPPED on a node that is no Linux.
 
 With a HOST the port has to be reachable: a TCP connection is made from the node,
 and closed at once. unreachable wants that there is none, be it refused or without
-an answer. within is how long an answer may take, 5s where nothing is said; from is
+an answer; a HOST that does not resolve is FAILED. within is how long an answer may take, 5s where nothing is said; from is
 the node's own address for the connection. reachable without a HOST connects to
 localhost.`,
 		Example: "port tcp:%(http.port)s on 127.0.0.1",
@@ -212,11 +213,16 @@ func (c port) reach(ctx context.Context) ([]Finding, error) {
 	}
 	// For a port that has to be unreachable, the check's own limit is an answer.
 	if late(ctx) && (c.state == "reachable" || context.Cause(ctx) != errLimit) { //nolint:errorlint // it is our own, unwrapped
-		return nil, ctx.Err()
+		return nil, &stalled{"no answer from " + addr, ctx.Err()}
 	}
 	got := addr + " reachable"
 	var e net.Error
+	var name *net.DNSError
 	switch {
+	case errors.Is(err, syscall.EADDRNOTAVAIL) && c.from.IsValid():
+		return nil, jobs.Errorf("this host cannot connect from %s", c.from)
+	case errors.As(err, &name): // a slip in the name is not what unreachable wants
+		return []Finding{{Want: addr + " " + c.state, Got: reason(err)}}, nil
 	case errors.As(err, &e) && e.Timeout():
 		got = addr + " unreachable: no answer within " + c.within.String()
 	case err != nil:

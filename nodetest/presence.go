@@ -112,7 +112,7 @@ func askProgram(ctx context.Context, env *jobs.Env, args ...string) (reply, erro
 	var stdout, stderr printed
 	e := *env
 	e.Out = &stderr
-	err := e.Run(ctx, jobs.Cmd{Args: args, Env: []string{"LC_ALL=C", "LANGUAGE=C"}, Stdout: &stdout})
+	err := e.Run(ctx, jobs.Cmd{Args: args, Dir: "/", Env: []string{"LC_ALL=C", "LANGUAGE=C"}, Stdout: &stdout})
 	r := reply{stdout: stdout.String(), stderr: excerpt(bytes.TrimSpace(stderr.Bytes()))}
 	var failed *jobs.Error
 	if errors.As(err, &failed) && failed.Status == jobs.Failed && failed.Signal == 0 && ctx.Err() == nil {

@@ -86,6 +86,11 @@ func TestProbeNode(t *testing.T) {
 
 func TestProbeSecret(t *testing.T) { t.Error("it is <" + nodetest.Secret(t, "Password") + ">") }
 
+func TestProbeSecretOfAnother(t *testing.T) {
+	nodetest.Node(t)
+	t.Error("it has found s3cret, with a space")
+}
+
 func TestProbeNoSecret(t *testing.T) { t.Error("it is <" + nodetest.Secret(t, "port") + ">") }
 
 func TestProbeSecretOfNone(t *testing.T) { nodetest.Secret(t, "none") }

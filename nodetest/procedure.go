@@ -33,9 +33,10 @@ type checkParams struct {
 // tests.
 func (c Catalogue) Procedures() jobs.Procedures {
 	return jobs.Procedures{
-		procRoom: roomProcedure,
-		procGo:   goProcedure,
-		procSudo: sudoProcedure,
+		procRoom:  roomProcedure,
+		procGo:    goProcedure,
+		procSudo:  sudoProcedure,
+		procClear: clearProcedure,
 		procSuite: func(ctx context.Context, env *jobs.Env, params json.RawMessage) (any, error) {
 			var p suiteParams
 			if err := json.Unmarshal(params, &p); err != nil {

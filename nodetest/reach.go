@@ -20,6 +20,15 @@ func late(ctx context.Context) bool {
 	return ctx.Err() != nil
 }
 
+// stalled is the error of a check whose time was over; at is what it waited for.
+type stalled struct {
+	at  string
+	err error // the context's
+}
+
+func (s *stalled) Error() string { return s.at }
+func (s *stalled) Unwrap() error { return s.err }
+
 // reason words why a server could not be talked to, without what the line of
 // deploy.ini says already.
 func reason(err error) string {
@@ -31,7 +40,7 @@ func reason(err error) string {
 	case errors.As(err, &op) && op.Timeout():
 		return "no answer"
 	case errors.As(err, &op) && op.Err != nil:
-		return fmt.Sprintf("%s: %v", op.Op, op.Err)
+		return op.Err.Error()
 	}
 	return err.Error()
 }
@@ -47,14 +56,14 @@ func unresolved(e *net.DNSError) string {
 	return e.Err
 }
 
-// hostPort takes HOST:PORT apart; ok says that it is one.
-func hostPort(s string) (host string, port uint16, ok bool) {
+// hostPort gives the host of HOST:PORT; ok says that it is one.
+func hostPort(s string) (host string, ok bool) {
 	host, number, err := net.SplitHostPort(s)
 	if err != nil || host == "" {
-		return "", 0, false
+		return "", false
 	}
-	port, err = portNumber(number)
-	return host, port, err == nil
+	_, err = portNumber(number)
+	return host, err == nil
 }
 
 func portNumber(s string) (uint16, error) {
@@ -67,7 +76,7 @@ func portNumber(s string) (uint16, error) {
 
 // isHostPort judges a value for a grammar.
 func isHostPort(s string) error {
-	if _, _, ok := hostPort(s); !ok {
+	if _, ok := hostPort(s); !ok {
 		return errors.New("not HOST:PORT")
 	}
 	return nil

@@ -1,6 +1,8 @@
 package nodetest
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	"example.org/conc/jobs"
@@ -19,9 +21,17 @@ type Report struct {
 	Err error `json:"-"`
 }
 
-// Status is the report's as a whole: ERROR for a node that could not be asked.
+// Status is the report's as a whole. Of a node that could not be asked it is
+// what the error says, STOPPED when the operator ended it, and ERROR otherwise.
 func (r Report) Status() jobs.Status {
-	if r.Err != nil {
+	var e *jobs.Error
+	switch {
+	case r.Err == nil:
+	case errors.As(r.Err, &e) && e.Status != jobs.OK && e.Status != "":
+		return e.Status
+	case errors.Is(r.Err, context.Canceled):
+		return jobs.Stopped
+	default:
 		return jobs.Errored
 	}
 	return Worst(r.Results)

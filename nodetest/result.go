@@ -26,6 +26,8 @@ type Result struct {
 	Took   time.Duration `json:"took"`             // nanoseconds, with all its tries
 	Tries  int           `json:"tries,omitempty"`  // when there was more than one
 	Known  bool          `json:"known,omitempty"`  // it was so before, too: see deploy --test
+
+	Alive bool `json:"alive,omitempty"` // it did not heed its end, and may be running still
 }
 
 // Bad tells whether a result is neither OK nor SKIPPED.

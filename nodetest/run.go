@@ -115,7 +115,11 @@ func (c Catalogue) once(ctx context.Context, env *jobs.Env, s Spec) Result {
 	e.Step = s.N
 	findings, err := c.look(ctx, &e, s)
 	if err != nil && context.Cause(ctx) == errLimit && !isSkip(err) && !errors.Is(err, errAlive) { //nolint:errorlint // it is our own, unwrapped
-		err = &jobs.Error{Status: jobs.TimedOut, Err: fmt.Errorf("over its limit of %v", limit)}
+		over := fmt.Errorf("over its limit of %v", limit)
+		if s := (*stalled)(nil); errors.As(err, &s) {
+			over = fmt.Errorf("%w: %s", over, s.at)
+		}
+		err = &jobs.Error{Status: jobs.TimedOut, Err: over}
 	}
 	return r.fill(&e, findings, err)
 }
@@ -188,7 +192,7 @@ func (r Result) fill(env *jobs.Env, findings []Finding, err error) Result {
 		r.Status, r.Text = Skipped, say(err.Error())
 		return r
 	case err != nil:
-		r.Status, r.Text = jobs.Errored, say(err.Error())
+		r.Status, r.Text, r.Alive = jobs.Errored, say(err.Error()), errors.Is(err, errAlive)
 		var e *jobs.Error
 		if errors.As(err, &e) {
 			r.Hint = say(e.Hint)

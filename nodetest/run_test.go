@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -176,6 +177,14 @@ func TestFileChecks(t *testing.T) {
 	}
 	write("a", "hello\nworld\n", 0o640)
 	write("empty", "", 0o600)
+	l, err := net.Listen("unix", filepath.Join(env.Home, "s"))
+	if err != nil {
+		t.Skip(err) // a path that is too long for a socket
+	}
+	defer l.Close()
+	if err := os.Chmod(filepath.Join(env.Home, "s"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.Symlink("a", filepath.Join(env.Home, "l")); err != nil {
 		t.Fatal(err)
 	}
@@ -193,6 +202,7 @@ func TestFileChecks(t *testing.T) {
 		{"file a contains mars", "FAILED contains \"mars\": hello\nworld"},
 		{"file empty contains x", "FAILED contains \"x\": nothing"},
 		{"file a sha256 " + strings.Repeat("0", 64), "FAILED sha256 " + strings.Repeat("0", 64) + ": sha256 3713a69c5f9d1e7bc5a0ab1c1ca2f4b7fcf4c4b9b2d4f0e5b1cd8b1e3f0c6a55"},
+		{"file empty md5 D41D8CD98F00B204E9800998ECF8427E sha512 cf83e1357eefb8bdf1542850d66d8007d620e4050b5715dc83f4a921d36ce9ce47d0d13c5d85f2b0ff8318d2877eec2f63b931bd47417a81a538327af927da3e", "OK"},
 		{"file b", "FAILED a file HOME/b: nothing there"},
 		{"file b absent", "OK"},
 		{"file a/b absent", "OK"},
@@ -200,14 +210,18 @@ func TestFileChecks(t *testing.T) {
 		{"file .", "FAILED a file HOME: a dir"},
 		{"file dead", "FAILED a file HOME/dead: nothing there"},
 		{"file l contains hello", "OK"},
-		{"dir . entries 4", "OK"},
-		{"dir . entries >4", "FAILED entries >4: entries 4"},
+		{"dir . entries 5", "OK"},
+		{"dir . entries >5", "FAILED entries >5: entries 5"},
 		{"dir a", "FAILED a dir HOME/a: a file"},
 		{"symlink l to a", "OK"},
 		{"symlink l to HOME/a", "OK"},
 		{"symlink l to b", "FAILED to b: to a"},
 		{"symlink dead to nowhere", "OK"},
 		{"symlink a", "FAILED a symlink HOME/a: a file"},
+		{"socket s mode 0600", "OK"},
+		{"socket a", "FAILED a socket HOME/a: a file"},
+		{"file s", "FAILED a file HOME/s: a socket"},
+		{"socket b absent", "OK"},
 		{"file /dev/null", "FAILED a file /dev/null: a device"},
 	} {
 		r := look(t, env, strings.ReplaceAll(tt.line, "HOME", env.Home))

@@ -72,7 +72,7 @@ func readSockets(ctx context.Context, table io.Reader, base string, port uint16)
 			continue
 		}
 		address, number, _ := strings.Cut(words[1], ":")
-		if p, err := strconv.ParseUint(number, 16, 16); err != nil || uint16(p) != port {
+		if p, err := strconv.ParseUint(number, 16, 16); err != nil || p != uint64(port) {
 			continue
 		}
 		a, err := kernelAddress(address)

@@ -35,11 +35,14 @@ type Suite struct {
 // checkLimit is the time limit of a check that names none.
 const checkLimit = 30 * time.Second
 
+// askedFor is where a suite's name comes from that no key of the node gives.
+const askedFor = "--suite"
+
 // Plan makes the suite called name ("" is the node's nodetest key) for node.
 // Words are substituted, and every check is parsed once. The error is
 // config.Problems.
 func (c Catalogue) Plan(f *config.File, node *config.Node, name string) (Suite, error) {
-	asked := config.Origin{Section: "--suite"}
+	asked := config.Origin{Section: askedFor}
 	if name == "" {
 		attr, ok := node.Lookup("nodetest")
 		if !ok || attr.Value == "" {

@@ -71,7 +71,7 @@ func TestBadLinesOfASuite(t *testing.T) {
 		{"timeout=0 file x", `deploy.ini:4: check "n": timeout=0: `},
 		{"level=smoke file x", `deploy.ini:4: check "n": level=smoke: it is one of functional, migration, load, monitoring`},
 		{"file", `deploy.ini:4: check "n": file: it needs a path; usage: file PATH`},
-		{"file x conatins y", `deploy.ini:4: check "n": file: unknown property "conatins"; did you mean "contains"?; usage`},
+		{"file x conatins y", `deploy.ini:4: check "n": file: unknown property "conatins"; did you mean "contains"?; usage`}, //nolint:misspell // so it is meant
 		{"file x contains", `deploy.ini:4: check "n": file: contains needs a value; usage`},
 		{"file x mode rw", `deploy.ini:4: check "n": file: mode rw: not an octal mode such as 0644; usage`},
 		{"file x mode 99999", `deploy.ini:4: check "n": file: mode 99999: not an octal mode`},

@@ -46,8 +46,8 @@ func Node(t T) *config.Node {
 }
 
 // Secret gives an attribute of the node with its secrets in their places. They
-// are masked in all that the test prints from then on. It skips the test where
-// conc nodetest --secret does not name the attribute.
+// are masked in all that the tests print. It skips the test where conc nodetest
+// --secret does not name the attribute.
 func Secret(t T, key string) string {
 	t.Helper()
 	return askConc(t, testQuestion{Secret: key}).Value

@@ -8,6 +8,7 @@ import (
 
 	"example.org/conc/bundle"
 	"example.org/conc/jobs"
+	"example.org/conc/nodetest"
 )
 
 // Type is the kind of an Event, as the JSON lines name it.
@@ -24,6 +25,9 @@ const (
 	StepEnd   Type = "step"
 	Note      Type = "note" // something the operator should know; not a result
 	Lock      Type = "lock" // the node is held: Held is set
+	Hold      Type = "hold" // the canaries are OK, and somebody is to say whether Nodes, the rest, follow
+	TestStart Type = "test_start"
+	TestEnd   Type = "tests" // the checks before the first step, or after the last one
 	NodeEnd   Type = "node_end"
 	RunEnd    Type = "run_end"
 )
@@ -40,6 +44,7 @@ type Event struct {
 	// RunStart
 	Command string // "deploy"
 	Nodes   []string
+	Forks   int    // how many of them at a time
 	Version string // of conc
 
 	// NodeStart to NodeEnd
@@ -55,6 +60,10 @@ type Event struct {
 	Result      jobs.Result
 	Local       bool // the output is of an upload of conc itself, not of a step
 
+	// TestStart, TestEnd
+	After bool // the last step; else before the first
+	Tests *nodetest.Report
+
 	// Note, and the reason in NodeEnd when no step was run
 	Text string
 	Hint string
@@ -66,7 +75,8 @@ type Event struct {
 	Outcome *Outcome
 	Code    int // exit code
 	Counts  map[jobs.Status]int
-	Log     string // path of the log file
+	NotOK   []string // nodes
+	Log     string   // path of the log file
 }
 
 // Outcome is how a node's run ended.
@@ -82,11 +92,16 @@ type Outcome struct {
 	Note       string            // why it was not started, when its turn never came: Status is "" then
 	Open       bool              // the bundle is open on the node, and ours
 	Closed     bool              // this run has closed it there: what is left needs no lock
+	Left       bool              // the operator left while a step ran, or did not wait for the line: its end is not known here
 	Held       *bundle.HeldError // who holds it, when someone else does
+	Own        bool              // another run of the same operator's has it
 	ByHand     []string          // the lines that a person would type for the step
 	SSH        []string          // arguments for the user's own ssh program
 	BundleName string            // the node's bundle, relative to the home
 	Results    []jobs.Result
+
+	// Of the checks that go with the run; nil: they were not made.
+	Before, After *nodetest.Report
 }
 
 // Sink is told of every event, in order, from one goroutine at a time.

@@ -236,7 +236,7 @@ func (r *Runner) repeat(ctx context.Context, s jobs.Step, res jobs.Result) bool 
 	}
 	_, err := r.regain(ctx, s.N, lost)
 	if errors.Is(err, errInterrupted) {
-		r.left = true
+		r.outcome.Left = true
 	}
 	return err == nil && !r.Interrupt.Raised()
 }

@@ -21,8 +21,9 @@ type Remote interface {
 	Cancel() error // Stop, and end the running step
 	// Held tells who holds the node's bundle: nil when it is free.
 	Held(ctx context.Context) (*bundle.HeldError, error)
-	Record(r jobs.Record) // of a local step, for the node's journal; not waited for
-	Err() error           // why the link is gone; nil while it is up
+	GiveBack(ctx context.Context) error // the lock, of a run that has done nothing but take it
+	Record(r jobs.Record)               // of a local step, for the node's journal; not waited for
+	Err() error                         // why the link is gone; nil while it is up
 	Close() error
 }
 
@@ -54,6 +55,11 @@ type Runner struct {
 	Ask       func(context.Context, jobs.Step) error // before each step, an error stops the run; nil: nobody is asked
 	ByHand    func(jobs.Step) []string               // what a person would type for a step; nil: nobody asks
 	LockWait  time.Duration                          // how long to wait for a bundle that is held
+	Gate      Gate                                   // where runs take their locks together; nil: this one is alone
+	Lock      int                                    // with a Gate: the step that opens the bundle on the node; before it, nothing is done but that
+
+	Test  Test   // before the first step, and after the last when all are OK; nil: nothing is tested
+	Suite string // what Test makes the checks of
 
 	// Reconnect tries once to reach the node again after the line was gone; a
 	// *jobs.Error says that there is no use in trying further. It is tried for
@@ -74,7 +80,6 @@ type Runner struct {
 	patience  time.Time          // when LockWait is over; zero until a bundle was held
 	recorded  []jobs.Record      // what was sent along to the node
 	fruitless int                // reconnections since a step ended
-	left      bool               // the operator did not wait for the line
 }
 
 // Do runs the steps and reports them. It returns when nothing of the run is
@@ -97,9 +102,12 @@ func (r *Runner) Do(ctx context.Context) *Outcome {
 
 	if err := r.begin(ctx); err != nil {
 		r.refuse(err)
+	} else if r.Gate != nil {
+		r.together(ctx)
 	} else {
-		r.loop(ctx)
+		r.loop(ctx, r.From, r.To)
 	}
+	r.testAfter(ctx)
 	r.stands(ctx)
 	if r.remote != nil {
 		if err := r.close(ctx); err != nil && r.outcome.Status == jobs.OK {
@@ -150,6 +158,11 @@ func (r *Runner) begin(ctx context.Context) error {
 	}
 	for _, h := range r.Opened {
 		r.open[h] = true
+	}
+	if here == nil {
+		if err := r.testBefore(ctx); err != nil {
+			return err
+		}
 	}
 	if err := r.changed(ctx); err != nil {
 		return fmt.Errorf("the journal cannot be written: %w", err)
@@ -248,8 +261,8 @@ func (r *Runner) steps() []jobs.Step { return r.Plan.Steps[r.From-1 : r.To] }
 
 // loop goes from stretch to stretch: one local step, or all the remote steps
 // up to the next local one; one by one, where each is asked for.
-func (r *Runner) loop(ctx context.Context) {
-	for n := r.From; n <= r.To; {
+func (r *Runner) loop(ctx context.Context, from, to int) {
+	for n := from; n <= to; {
 		if r.Interrupt.Raised() {
 			r.stop(n)
 			return
@@ -259,7 +272,7 @@ func (r *Runner) loop(ctx context.Context) {
 		}
 		end := n
 		if r.Plan.Steps[n-1].Host == jobs.Remote {
-			for r.Ask == nil && end < r.To && r.Plan.Steps[end].Host == jobs.Remote {
+			for r.Ask == nil && end < to && r.Plan.Steps[end].Host == jobs.Remote {
 				end++
 			}
 			r.stretch(ctx, n, end)

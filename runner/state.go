@@ -32,6 +32,8 @@ type State struct {
 	Last    time.Time // of the last record
 	Changed []string  // by hand, the last time somebody looked
 	GivenUp bool      // its bundle was moved aside
+
+	Tests *jobs.Tests // the last ones after its last step; nil: there were none
 }
 
 // Fold reads a journal from its first record to its last.
@@ -51,6 +53,9 @@ func (s State) With(records ...jobs.Record) State {
 			continue
 		case jobs.RecordHand:
 			s.Changed = r.Changed
+			continue
+		case jobs.RecordTests:
+			s.Tests = r.Tests
 			continue
 		case jobs.RecordUnlock:
 			s.GivenUp = true
@@ -85,7 +90,7 @@ func (s *State) follow(p *jobs.PlanRecord) {
 	if s.First == nil {
 		s.First = p
 	}
-	s.Plan = p
+	s.Plan, s.Tests = p, nil
 	steps := make([]StepState, len(p.Steps))
 	copy(steps, s.Steps)
 	for i, spec := range p.Steps {

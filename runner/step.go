@@ -135,12 +135,10 @@ func (r *Runner) settle(ctx context.Context, sink *remoteSink, err error, from, 
 	case res.Step < to && !sink.known:
 		res.Hint = fmt.Sprintf("the node may have gone on, up to step %d; it has its own record:\n~/.conc/runs/*%s/journal", to, bundle.Short(r.Run))
 	case !sink.known && (isOpen(s) || isClose(s)):
-		res.Hint = fmt.Sprintf("whether the bundle is open is not known: conc status %s tells", r.Plan.Node.Name())
+		res.Hint = "whether the bundle is open is not known here: the node's status tells"
 	}
+	r.outcome.Left = ctx.Err() != nil || errors.Is(err, errInterrupted)
 	r.end(res)
-	if ctx.Err() != nil || errors.Is(err, errInterrupted) {
-		r.outcome.Status = jobs.Stopped
-	}
 }
 
 // remoteSink makes events of what the agent tells.
@@ -239,10 +237,8 @@ func (r *Runner) local(ctx context.Context, s jobs.Step) {
 			res.Note = ""
 		}
 	}
+	r.outcome.Left = r.outcome.Left || ctx.Err() != nil && res.Status == jobs.Errored
 	r.end(res)
-	if r.left {
-		r.outcome.Status = jobs.Stopped
-	}
 }
 
 // try runs a local step, and records it.

@@ -1,5 +1,5 @@
 // Command gen writes the pages of the manual that follow from the program: the
-// reference of its commands and that of its ops. Run it from the top of the
+// references of its commands, its ops and its checks. Run it from the top of the
 // tree, as `go run ./docs/gen`; a test says when its pages are stale.
 package main
 
@@ -11,6 +11,7 @@ import (
 
 	"example.org/conc/internal/cli"
 	"example.org/conc/jobs"
+	"example.org/conc/nodetest"
 )
 
 // manual is the folder that the pages belong in.
@@ -26,7 +27,8 @@ func main() {
 // pages gives the text of each page by its path in the manual.
 func pages() map[string]string {
 	all := commandPages(cli.Root(cli.App{}))
-	all["ops.rst"] = opsPage(jobs.Stock())
+	all["ops.rst"] = opsPage(append(jobs.Stock(), nodetest.Stock().Op()))
+	all["checks.rst"] = checksPage(nodetest.Stock())
 	return all
 }
 
@@ -58,7 +60,7 @@ func write(dir string, pages map[string]string) error {
 // written lists the generated pages that the folder holds.
 func written(dir string) ([]string, error) {
 	var all []string
-	for _, pattern := range []string{"ops.rst", filepath.Join(commandDir, "*")} {
+	for _, pattern := range []string{"ops.rst", "checks.rst", filepath.Join(commandDir, "*")} {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
 			return nil, err

@@ -79,6 +79,7 @@ type Options struct {
 	Channels   func() int              // how many file channels the plan's steps will want; nil: none
 	Ways       int                     // how many channels the agent's own upload may take; 0 is 7
 	Log        zerolog.Logger
+	Typed      string // how the operator's commands begin, for hints of the agent: "conc -c shop.ini"; "" is "conc"
 
 	pulse   pulse // for tests
 	patient bool  // output waits for its sink, instead of being left out

@@ -134,6 +134,9 @@ func (c *Client) reply(f frame) error {
 	if r.ID == 0 || r.ID > c.nextID {
 		return badFrame("a reply to a call that was not made")
 	}
+	if r.Error != nil {
+		r.Error.Hint = c.asTyped(r.Error.Hint)
+	}
 	if p := c.calls[r.ID]; p != nil {
 		delete(c.calls, r.ID)
 		p.answer <- r

@@ -37,7 +37,8 @@ type Client struct {
 	once    sync.Once
 	err     error
 	work    sync.WaitGroup
-	patient bool // as in Options
+	patient bool   // as in Options
+	typed   string // as in Options
 
 	mu      sync.Mutex
 	closing bool
@@ -74,6 +75,9 @@ func newClient(t Transport, proc Proc, o Options, nonce string) *Client {
 	}
 	if o.Plan != nil {
 		c.node.steps = o.Plan.Steps
+	}
+	if c.typed = o.Typed; c.typed == "" {
+		c.typed = "conc"
 	}
 	c.heard.Store(time.Now().UnixNano())
 	c.work.Go(func() { c.read(marker(nonce)) })
@@ -388,6 +392,7 @@ func (c *Client) RunSteps(ctx context.Context, from, to int, sink jobs.Sink) err
 			if err != nil {
 				return err
 			}
+			r.Hint = c.asTyped(r.Hint)
 			sink.End(r)
 		case kindRan:
 			return nil

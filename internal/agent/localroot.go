@@ -75,6 +75,16 @@ func (r *Root) Perform(ctx context.Context, s jobs.Step, env *jobs.Env) jobs.Res
 	return res
 }
 
+// Call carries out one of the program's procedures, as root. The texts in hidden
+// are masked in what it says.
+func (r *Root) Call(ctx context.Context, call jobs.Call, hidden []string, result any) error {
+	if err := r.c.do(ctx, callHide, hideParams{bytesOf(hidden)}, nil); err != nil {
+		return err
+	}
+	call.Sudo = false
+	return r.c.Call(ctx, call, result)
+}
+
 // Close says goodbye to it. A step that it is in, it goes on with.
 func (r *Root) Close() error {
 	err := r.c.Close()

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"strings"
 
 	"example.org/conc/bundle"
 	"example.org/conc/jobs"
@@ -130,3 +131,13 @@ type errBody struct {
 	Message string      `json:"message"`
 	Hint    string      `json:"hint,omitempty"`
 }
+
+// typedConc stands in the agent's hints for what the operator's commands begin
+// with. That is the workstation's business, and is filled in there.
+const typedConc = "{conc}"
+
+// askStatus is the command that shows who holds this node, in a hint.
+func (se *session) askStatus() string { return typedConc + " status " + se.node.Name() }
+
+// asTyped fills in how the operator's commands begin.
+func (c *Client) asTyped(hint string) string { return strings.ReplaceAll(hint, typedConc, c.typed) }

@@ -111,10 +111,10 @@ func (se *session) stillTheirs(records []jobs.Record, base int) error {
 		case i < base:
 		case r.Type == jobs.RecordPlan && i > base && r.Plan != nil:
 			return jobs.Errorf("run %s was gone on with by %s meanwhile", bundle.Short(se.owner.Run), r.Plan.By).
-				WithHint("look where it is now: conc status %s", se.node.Name())
+				WithHint("look where it is now: %s", se.askStatus())
 		case r.Type == jobs.RecordUnlock:
 			return jobs.Errorf("run %s was given up meanwhile: its bundle was moved aside", bundle.Short(se.owner.Run)).
-				WithHint("see who holds the node: conc status %s", se.node.Name())
+				WithHint("see who holds the node: %s", se.askStatus())
 		}
 	}
 	return nil

@@ -11,7 +11,7 @@ import (
 func (se *session) takeRest() error {
 	if bundle.Check(se.bundle, se.owner.Run) == nil {
 		return jobs.Blockedf("the bundle of run %s is open", bundle.Short(se.owner.Run)).
-			WithHint("look where it is now: conc status %s", se.node.Name())
+			WithHint("look where it is now: %s", se.askStatus())
 	}
 	if err := bundle.SweepClosed(se.bundle, se.owner.Run); err != nil {
 		se.Log.Warn().Err(err).Msg("what is left of a bundle that was closed cannot be removed")

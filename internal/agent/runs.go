@@ -50,7 +50,7 @@ func (se *session) open() error {
 	release, err := bundle.HoldAlive(se.ctx, se.Home, se.owner.Run)
 	if errors.Is(err, bundle.ErrAlive) {
 		return jobs.Blockedf("an agent of this run is still at work on the node").
-			WithHint("wait until its step has ended: conc status %s", se.node.Name())
+			WithHint("wait until its step has ended: %s", se.askStatus())
 	}
 	if err != nil {
 		return jobs.Errorf("the node's own records cannot be kept: %w", err)
@@ -106,7 +106,9 @@ const maxPending = 2 * maxSteps
 // record takes what the workstation tells of its own steps. It is not answered:
 // the workstation has a journal of its own, and does not wait.
 func (se *session) record(r jobs.Record) error {
-	if r.Type != jobs.RecordBegin && r.Type != jobs.RecordEnd && r.Type != jobs.RecordMark && r.Type != jobs.RecordHand {
+	switch r.Type {
+	case jobs.RecordBegin, jobs.RecordEnd, jobs.RecordMark, jobs.RecordHand, jobs.RecordTests:
+	default:
 		return badFrame("a record of type %.20q", r.Type)
 	}
 	se.mu.Lock()

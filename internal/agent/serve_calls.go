@@ -85,6 +85,8 @@ func (se *session) answer(c callBody) (any, error) {
 			return nil, err
 		}
 		return se.unlock(p.Run)
+	case callGiveBack:
+		return nil, se.giveBack()
 	case callElevate:
 		var p elevateParams
 		err := json.Unmarshal(c.Params, &p)

@@ -27,7 +27,7 @@ func (se *session) adopt(p adoptParams) error {
 		}
 		if len(now.Records) != p.Seen {
 			return jobs.Blockedf("run %s was gone on with by somebody else in this moment", bundle.Short(se.owner.Run)).
-				WithHint("look where it is now: conc status %s", se.node.Name())
+				WithHint("look where it is now: %s", se.askStatus())
 		}
 		if p.Closed {
 			return se.takeRest()
@@ -89,7 +89,7 @@ func (se *session) append(run string, r jobs.Record) (err error) {
 	release, err := bundle.HoldAlive(se.ctx, se.Home, run)
 	if errors.Is(err, bundle.ErrAlive) {
 		return jobs.Blockedf("run %s is at work on the node now", bundle.Short(run)).
-			WithHint("wait until its step has ended: conc status %s", se.node.Name())
+			WithHint("wait until its step has ended: %s", se.askStatus())
 	}
 	if err != nil {
 		return err

@@ -100,7 +100,7 @@ func (se *session) step(ctx context.Context, s jobs.Step) jobs.Result {
 		return outcome(jobs.Errorf("this step needs root, and sudo was not asked for it before"))
 	}
 	if err := se.guard(s); err != nil {
-		return outcome(jobs.Errorf("%w", err).WithHint("nothing was done; see who holds the node: conc status %s", se.node.Name()))
+		return outcome(jobs.Errorf("%w", err).WithHint("nothing was done; see who holds the node: %s", se.askStatus()))
 	}
 	if err := se.open(); err != nil {
 		return outcome(err)

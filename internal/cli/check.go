@@ -15,10 +15,11 @@ import (
 func (p *program) configCheckCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check",
-		Short: "Check all of deploy.ini, and every node's plan",
+		Short: "Check all of deploy.ini, and every node's plan and suite",
 		Long: `Check the whole of deploy.ini: every section, every reference, and every job
-list with the values of the nodes that run it. Nothing is connected to. Every
-problem is told with its file and line; with one or more, the exit code is 5.`,
+list and suite of checks with the values of the nodes whose it is. Nothing is
+connected to. Every problem is told with its file and line; with one or more,
+the exit code is 5.`,
 		Example: `  conc config check
   conc -c staging.ini config check`,
 		Args:              noArgs,
@@ -45,23 +46,26 @@ func (p *program) check() error {
 	}
 	if p.flags.json {
 		return p.printJSON(struct {
-			V     int    `json:"v"`
-			Type  string `json:"type"`
-			File  string `json:"file"`
-			Nodes int    `json:"nodes"`
-			Lists int    `json:"lists"`
-		}{1, "check", f.Path, len(f.NodeNames()), len(lists)})
+			V      int    `json:"v"`
+			Type   string `json:"type"`
+			File   string `json:"file"`
+			Nodes  int    `json:"nodes"`
+			Lists  int    `json:"lists"`
+			Suites int    `json:"suites"`
+		}{1, "check", f.Path, len(f.NodeNames()), len(lists), len(f.SuiteNames())})
 	}
-	_, err = fmt.Fprintf(p.streams.Out, "%s: %s, %s: OK\n", ui.Line(f.Path), ui.Count(len(f.NodeNames()), "node"), ui.Count(len(lists), "list"))
+	counts := ui.Count(len(f.NodeNames()), "node") + ", " + ui.Count(len(lists), "list")
+	if suites := len(f.SuiteNames()); suites > 0 {
+		counts += ", " + ui.Count(suites, "suite")
+	}
+	_, err = fmt.Fprintf(p.streams.Out, "%s: %s: OK\n", ui.Line(f.Path), counts)
 	return err
 }
 
-// checkPlans plans every node's own list. A list that is no node's own must
-// suit at least one node: --jobs can name it.
+// checkPlans plans every node's own list and suite.
 func (p *program) checkPlans(f *config.File, lists []string) config.Problems {
 	var problems config.Problems
 	var nodes []*config.Node
-	own := map[string]bool{}
 	for _, name := range f.NodeNames() {
 		n, err := f.Node(name)
 		if err != nil {
@@ -69,36 +73,55 @@ func (p *program) checkPlans(f *config.File, lists []string) config.Problems {
 			continue
 		}
 		nodes = append(nodes, n)
-		if list := n.Get("jobs"); list != "" {
-			own[list] = true
-			if _, err := p.planner().Plan(f, n, ""); err != nil {
-				problems = appendNew(problems, asProblems(f, err))
-			}
-		}
 		if _, err := p.target(f, n); err != nil {
 			problems = appendNew(problems, asProblems(f, err))
 		}
 	}
-	for _, list := range lists {
-		if own[list] {
-			continue
-		}
-		var first error
-		for i, n := range nodes {
-			_, err := p.planner().Plan(f, n, list)
-			if err == nil {
-				first = nil
-				break
+	for _, kind := range []struct {
+		key   string // names a node's own
+		names []string
+		plan  func(n *config.Node, name string) error // "" is the node's own
+	}{
+		{"jobs", lists, func(n *config.Node, name string) error { _, err := p.planner().Plan(f, n, name); return err }},
+		{"nodetest", f.SuiteNames(), func(n *config.Node, name string) error { _, err := p.checks().Plan(f, n, name); return err }},
+	} {
+		own := map[string]bool{}
+		for _, n := range nodes {
+			name := n.Get(kind.key)
+			if name == "" {
+				continue
 			}
-			if i == 0 {
-				first = err
+			own[name] = true
+			if err := kind.plan(n, ""); err != nil {
+				problems = appendNew(problems, asProblems(f, err))
 			}
 		}
-		if first != nil {
-			problems = appendNew(problems, asProblems(f, first))
+		for _, name := range kind.names {
+			if own[name] {
+				continue
+			}
+			if err := suits(nodes, name, kind.plan); err != nil {
+				problems = appendNew(problems, asProblems(f, err))
+			}
 		}
 	}
 	return problems
+}
+
+// suits tells whether a list or a suite that is no node's own can be planned for
+// at least one node: a flag can name it. If not, it says why not for the first.
+func suits(nodes []*config.Node, name string, plan func(*config.Node, string) error) error {
+	var first error
+	for i, n := range nodes {
+		err := plan(n, name)
+		if err == nil {
+			return nil
+		}
+		if i == 0 {
+			first = err
+		}
+	}
+	return first
 }
 
 // listNames gives the job lists of the file, and then those of the program.

@@ -15,7 +15,7 @@ func (p *program) completionCmd() *cobra.Command {
 		Use:   "completion SHELL",
 		Short: "Write a completion script for bash, zsh, fish or powershell",
 		Long: `Write a script that makes the shell complete commands, flags, the names of
-nodes, groups and job lists. Names are read from deploy.ini; nothing is
+nodes, groups, job lists and suites. Names are read from deploy.ini; nothing is
 connected to.
 
 The script for bash needs nothing but bash. For every new shell, put the line
@@ -50,7 +50,7 @@ func (p *program) completeNodes(_ *cobra.Command, args []string, _ string) ([]co
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	names := f.NodeNames()
+	names := append(f.NodeNames(), "@all", failedNodes)
 	for _, g := range f.GroupNames() {
 		names = append(names, "@"+g)
 	}
@@ -79,4 +79,13 @@ func (p *program) completeLists(*cobra.Command, []string, string) ([]cobra.Compl
 	}
 	slices.Sort(names)
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeSuites offers the suites of checks of deploy.ini.
+func (p *program) completeSuites(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	f, err := p.read()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return f.SuiteNames(), cobra.ShellCompDirectiveNoFileComp
 }

@@ -34,8 +34,8 @@ func (p *program) demoCmd() *cobra.Command {
 		Short: "See a deploy of a small project to a throwaway node",
 		Long: `Start a throwaway node (a real SSH and SFTP server, in this process, on a
 loopback port, with a home of its own in a temporary directory), write a small
-project, deploy it, and show what is on the node then. It needs nothing but this
-program, and leaves nothing behind.
+project, deploy it, make a suite of checks, and show what is on the node then. It
+needs nothing but this program, and leaves nothing behind.
 
 With --keep the project and the node's home are written to DIR and stay there,
 and the node goes on serving until Ctrl-C, so that you can type commands of your
@@ -44,7 +44,7 @@ own against it from another terminal. DIR must be new or empty.
 With --fail-at a step of the list is made to fail, to show how a deploy stops
 and what to do next. STEP is a number or a name.
 
-The exit code is that of the deploy: 1 with --fail-at. Ending --keep by Ctrl-C
+The exit code is that of the deploy and the checks: 1 with --fail-at. Ending --keep by Ctrl-C
 does not change it.`,
 		Example: `  conc demo
   conc demo --fail-at configure
@@ -103,7 +103,12 @@ func (p *program) demo(ctx context.Context, o demoOptions) (err error) {
 		say.w = p.streams.Err
 	}
 	say.before()
-	code := p.operator(project).main(ctx, append(p.demoFlags(project), "deploy", demoNode))
+	operator := p.operator(project)
+	code := operator.main(ctx, append(p.demoFlags(project), "deploy", demoNode))
+	if code == exitOK && !p.flags.json {
+		say.printf("\n$ %s nodetest %s\n", p.name(), demoNode)
+		code = operator.main(ctx, append(p.demoFlags(project), "nodetest", demoNode))
+	}
 	if err := say.after(code); err != nil {
 		return err
 	}

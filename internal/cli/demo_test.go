@@ -97,6 +97,7 @@ func TestDemo(t *testing.T) {
 		t.Errorf("got exit code %d, want 0\n%s", code, n.err.String())
 	}
 	n.saw("open      = remote open_bundle", "11/11  unstage", "OK  demo1  11 of 11 steps",
+		"$ conc nodetest demo1\n", "OK        settings", "OK  demo1  5 OK  ",
 		"\n  current -> releases/1.0\n", "\n      index.html\n", "site-bundle, is gone", "demo --keep play")
 	n.leftNothing()
 }
@@ -110,6 +111,9 @@ func TestDemoFails(t *testing.T) {
 			n := newNewcomer(t)
 			if code := n.types("demo", "--fail-at", name); code != 1 {
 				t.Errorf("got exit code %d, want 1\n%s", code, n.err.String())
+			}
+			if strings.Contains(n.out.String(), "nodetest demo1") {
+				t.Errorf("there is nothing to check:\n%s", n.out.String())
 			}
 			n.saw("FAILED  demo1  stopped at step", missingFile+": No such file or directory", "The commands above")
 			if name == "check" {

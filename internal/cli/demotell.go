@@ -105,6 +105,7 @@ func (s demoTeller) serving() {
 		{s.name + " plan " + demoNode + " --by-hand", "what a deploy would do, as shell lines"},
 		{s.name + " deploy " + demoNode + " --set version=1.1", "the next release"},
 		{s.name + " deploy " + demoNode, "and back"},
+		{s.name + " nodetest " + demoNode, "whether it is as it should be"},
 	})
 	if s.options.failAt != "" {
 		s.printf("\nBefore a deploy, mend step %s in\n%s,\nand type the unlock line above, if there is one.\n",

@@ -102,15 +102,13 @@ func (p *program) history(ctx context.Context, args []string, step string) error
 
 // historyTask finds the node that was named.
 func (p *program) historyTask(name string) (task, error) {
-	f, node, err := p.node(name)
+	t, err := p.at(name)
 	if err != nil {
 		if bundle.ValidRun(name) && (len(name) == 8 || len(name) == 26) {
 			p.warn("this workstation knows no run " + name + "; as a node:")
 		}
-		return task{}, err
 	}
-	target, err := p.target(f, node)
-	return task{node: node, target: target}, err
+	return t, err
 }
 
 // isRun tells of runs whether they are the one that id names, short or whole.
@@ -240,10 +238,10 @@ func (p *program) showRuns(all []pastRun) error {
 	for _, r := range all {
 		rows = append(rows, []string{
 			bundle.Short(r.run), r.state.Since.In(p.env.Now().Location()).Format("2006-01-02 15:04"), r.node,
-			r.state.First.List, r.state.First.Release, r.state.First.By,
+			r.state.Plan.List, r.state.Plan.Release, r.state.First.By,
 			fmt.Sprintf("%d/%d", r.done(), len(r.state.Steps)), r.status(), ui.Took(r.took()), r.note(),
 		})
 	}
-	_, err := fmt.Fprint(p.streams.Out, ui.Table(rows))
+	_, err := fmt.Fprint(p.streams.Out, ui.Noted(rows, p.width()))
 	return err
 }

@@ -5,7 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"example.org/conc/internal/testnode"
 )
@@ -120,4 +122,47 @@ func TestHistoryWithDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.want(0, "history").mustSay(t, run, "damaged")
+}
+
+// A run that was gone on with as another release is listed as the one that it
+// is now; the run's own page says what it was.
+func TestHistoryHasTheLastRelease(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t, inProcess(t, testnode.Options{}), "")
+	o.write("deploy.ini", o.ini("open = remote open_bundle\na = remote run test %(version)s = 1.5\n", map[string]string{"version": "1.4"}))
+	o.want(1, "deploy", "web1")
+	run := o.shortID()
+	o.want(0, "--set", "version=1.5", "step", "web1", "--from", "a", "--changed")
+	for _, args := range [][]string{{"history"}, {"history", "web1"}} {
+		if r := o.want(0, args...); !strings.Contains(r.out, "1.5") || strings.Contains(r.out, "1.4") {
+			t.Errorf("%v: got\n%s", args, r)
+		}
+	}
+	o.want(0, "history", "web1", run).mustSay(t, "release  1.5", "from step 2; the version was 1.4, and is 1.5")
+	e := events(t, o.want(0, "history", "--json").out)[0]
+	if began := e["began"].([]any); e["release"] != "1.5" || began[0].(map[string]any)["release"] != "1.4" {
+		t.Errorf("got %v", e)
+	}
+}
+
+// A log that is no file is waited for by nobody.
+func TestLogThatIsNoFile(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t, inProcess(t, testnode.Options{}), "open = remote open_bundle\na = remote run false\n")
+	o.want(1, "deploy", "web1")
+	found, _ := filepath.Glob(filepath.Join(o.env.StateDir, "runs", "*", "log.jsonl"))
+	if len(found) != 1 || os.Remove(found[0]) != nil || syscall.Mkfifo(found[0], 0o600) != nil {
+		t.Fatalf("got logs %v", found)
+	}
+	run := o.shortID()
+	for code, args := range map[int][]string{0: {"history"}, 6: {"step", "web1", "--from", "a"}} {
+		if r := o.want(code, args...); r.took > 10*time.Second {
+			t.Errorf("%v took %s", args, r.took)
+		} else {
+			r.mustSay(t, "it is not a regular file")
+		}
+	}
+	o.want(0, "status", "web1").mustSay(t, "FAILED")
+	o.want(6, "step").mustSay(t, "name the node")
+	o.want(0, "unlock", "web1", "--id", run, "-y")
 }

@@ -3,13 +3,16 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"example.org/conc/jobs"
@@ -37,11 +40,28 @@ type logLine struct {
 
 func (p *program) logPath(run string) string { return filepath.Join(p.runDir(run), "log.jsonl") }
 
-// eachLogged tells of the lines of a run's log that are about a node and of one
-// of the types. A line that cannot be read, such as a torn one, is passed over:
+// openLog opens a run's log. What is no regular file is refused: nobody waits
+// for a FIFO.
+func openLog(path string, flag int) (*os.File, error) {
+	f, err := os.OpenFile(path, flag|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
+	if errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENXIO) {
+		return nil, fmt.Errorf("%s: it is not a regular file", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		_ = f.Close()
+		return nil, cmp.Or(err, fmt.Errorf("%s: it is not a regular file", path))
+	}
+	return f, nil
+}
+
+// eachLogged tells of the lines of a run's log that are about a node, or "" for
+// all of them, and of one of the types. A line that cannot be read, such as a torn one, is passed over:
 // the log is there to be looked at, nothing is decided by it.
 func (p *program) eachLogged(run, node string, tell func(logLine), types ...runner.Type) error {
-	f, err := os.Open(p.logPath(run))
+	f, err := openLog(p.logPath(run), os.O_RDONLY)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -62,20 +82,38 @@ func (p *program) eachLogged(run, node string, tell func(logLine), types ...runn
 			return bytes.Contains(text, []byte(`"type":"`+string(t)+`"`))
 		})
 		var l logLine
-		if wanted && json.Unmarshal(text, &l) == nil && l.Node == node && slices.Contains(types, l.Type) {
+		if wanted && json.Unmarshal(text, &l) == nil && (node == "" || l.Node == node) && slices.Contains(types, l.Type) {
 			tell(l)
 		}
 	}
 }
 
-// logged gives what the log has of a node's remote steps, which this
-// workstation's journal has not, and the last status that the node ended with.
+// logOf is what a run's log has of its nodes, which this workstation's journal
+// has not. It is read once for all of them.
+type logOf struct {
+	run     string
+	records map[string][]jobs.Record // of remote steps, by node
+	ended   map[string]jobs.Status   // the last one
+}
+
+// logged gives what the log has of a node's remote steps, and the last status
+// that the node ended with.
 func (p *program) logged(run, node string) (records []jobs.Record, ended jobs.Status, err error) {
-	err = p.eachLogged(run, node, func(l logLine) {
+	if p.log.run != run {
+		if err := p.readLog(run); err != nil {
+			return nil, "", err
+		}
+	}
+	return p.log.records[node], p.log.ended[node], nil
+}
+
+func (p *program) readLog(run string) error {
+	log := logOf{run: run, records: map[string][]jobs.Record{}, ended: map[string]jobs.Status{}}
+	err := p.eachLogged(run, "", func(l logLine) {
 		r := jobs.Record{Type: jobs.RecordBegin, Time: l.Time, Step: l.Step, Name: l.Name}
 		switch {
 		case l.Type == runner.NodeEnd:
-			ended = l.Status
+			log.ended[l.Node] = l.Status
 			return
 		case l.Host != jobs.Remote:
 			return
@@ -86,9 +124,12 @@ func (p *program) logged(run, node string) (records []jobs.Record, ended jobs.St
 				Lines: l.Lines, Bytes: l.Bytes, Took: time.Duration(l.Took * float64(time.Millisecond)),
 			}
 		}
-		records = append(records, r)
+		log.records[l.Node] = append(log.records[l.Node], r)
 	}, runner.StepStart, runner.StepEnd, runner.NodeEnd)
-	return records, ended, err
+	if err == nil {
+		p.log = log
+	}
+	return err
 }
 
 // loggedOutput gives the output of a step's last try, as the log has it.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -48,7 +49,9 @@ func (r *pastRun) took() time.Duration { return max(0, r.state.Last.Sub(r.state.
 // status says in a word how the run ended, or that it has not.
 func (r *pastRun) status() string {
 	n := r.state.Next()
-	switch {
+	switch tests := r.state.Tests; {
+	case n == 0 && tests != nil:
+		return string(tests.Status)
 	case n == 0:
 		return string(jobs.OK)
 	case r.state.GivenUp:
@@ -98,16 +101,23 @@ func (p *program) showPast(all []pastRun) error {
 			fmt.Fprintf(&b, "  %-8s  %s\n", label, ui.Line(config.Mask(fmt.Sprintf(format, args...))))
 		}
 		fmt.Fprintf(&b, "run %s  %s\n", ui.Line(bundle.Short(r.run)), ui.Line(r.node))
-		row("list", "%s", strings.TrimSpace(r.state.First.List+"  "+r.state.First.Release))
-		row("file", "%s", r.state.First.File)
+		row("list", "%s", strings.TrimSpace(r.state.Plan.List+"  "+r.state.Plan.Release))
+		row("file", "%s", r.state.Plan.File)
 		for j, s := range r.setOuts {
 			if j == 0 {
 				row("begun", "%s by %s", ui.When(s.Time, now), s.Plan.By)
 				continue
 			}
-			row("gone on", "%s by %s, from step %d", ui.When(s.Time, now), s.Plan.By, max(1, s.Plan.From))
+			other := ""
+			if was := r.setOuts[j-1].Plan.Release; was != s.Plan.Release {
+				other = fmt.Sprintf("; the version was %s, and is %s", cmp.Or(was, "none"), cmp.Or(s.Plan.Release, "none"))
+			}
+			row("gone on", "%s by %s, from step %d%s", ui.When(s.Time, now), s.Plan.By, max(1, s.Plan.From), other)
 		}
 		row("status", "%s, %d of %s, %s", r.status(), r.done(), ui.Count(len(r.state.Steps), "step"), ui.Took(r.took()))
+		if tests := r.state.Tests; tests != nil {
+			row("checks", "%s", testsLine(tests))
+		}
 		if len(r.state.Changed) > 0 {
 			row("by hand", "%s", strings.Join(r.state.Changed, ", "))
 		}
@@ -122,6 +132,15 @@ func (p *program) showPast(all []pastRun) error {
 	}
 	_, err := fmt.Fprint(p.streams.Out, b.String())
 	return err
+}
+
+// testsLine says what came of the checks after the last step.
+func testsLine(t *jobs.Tests) string {
+	s := fmt.Sprintf("%s: %s", t.Suite, t.Summary)
+	if t.Known > 0 && t.Status != jobs.OK {
+		s += fmt.Sprintf("; %d more known from before", t.Known)
+	}
+	return s
 }
 
 // showOutput writes a step's output: the node's own copy of it, where the node
@@ -192,8 +211,8 @@ type pastRunJSON struct {
 	ID      string        `json:"id"`
 	Node    string        `json:"node"`
 	List    string        `json:"list"`
-	Release string        `json:"release,omitempty"`
-	Status  string        `json:"status"` // a step's status, "given up" or "not ended"
+	Release string        `json:"release,omitempty"` // the last
+	Status  string        `json:"status"`            // a step's status, "given up" or "not ended"
 	Done    int           `json:"done"`
 	Of      int           `json:"of"`
 	MS      int64         `json:"ms"`
@@ -201,27 +220,29 @@ type pastRunJSON struct {
 	Marked  int           `json:"marked,omitempty"`
 	Log     string        `json:"log,omitempty"`
 	Source  string        `json:"source"`          // "node": its own records are in it; "workstation": only what is known here
+	Tests   *jobs.Tests   `json:"tests,omitempty"` // after the last step
 	Steps   []statusStepJ `json:"steps,omitempty"` // when the run is named
 }
 
 type setOutJSON struct {
-	TS   time.Time `json:"ts"`
-	By   string    `json:"by"`
-	From int       `json:"from"`
+	TS      time.Time `json:"ts"`
+	By      string    `json:"by"`
+	From    int       `json:"from"`
+	Release string    `json:"release,omitempty"`
 }
 
 func (p *program) pastJSON(all []pastRun, steps bool) error {
 	var err error
 	for _, r := range all {
 		j := pastRunJSON{
-			V: 1, Type: "past_run", Run: bundle.Short(r.run), ID: r.run, Node: r.node, List: r.state.First.List, Release: r.state.First.Release,
-			Status: r.status(), Done: r.done(), Of: len(r.state.Steps), MS: r.took().Milliseconds(), Marked: r.marked(), Log: r.log,
+			V: 1, Type: "past_run", Run: bundle.Short(r.run), ID: r.run, Node: r.node, List: r.state.Plan.List, Release: r.state.Plan.Release,
+			Status: r.status(), Done: r.done(), Of: len(r.state.Steps), MS: r.took().Milliseconds(), Marked: r.marked(), Log: r.log, Tests: r.state.Tests,
 		}
 		if j.Source = "workstation"; r.asked {
 			j.Source = "node"
 		}
 		for _, s := range r.setOuts {
-			j.Began = append(j.Began, setOutJSON{TS: s.Time.UTC(), By: s.Plan.By, From: max(1, s.Plan.From)})
+			j.Began = append(j.Began, setOutJSON{TS: s.Time.UTC(), By: s.Plan.By, From: max(1, s.Plan.From), Release: s.Plan.Release})
 		}
 		if steps {
 			j.Steps = stepRecords(r.state.Steps)

@@ -63,11 +63,13 @@ func (p *program) writeInit(path string) error {
   %s
   %s
   %s
+  %s
 `, ui.Line(path),
 		quote(append(again, "config", "check")...),
 		quote(append(again, "plan", "web1")...),
 		quote(append(again, "trust", "web1")...),
-		quote(append(again, "deploy", "web1")...))
+		quote(append(again, "deploy", "web1")...),
+		quote(append(again, "nodetest", "web1")...))
 	return err
 }
 
@@ -79,6 +81,7 @@ const starter = `; deploy.ini: everything about this deploy. Data only: %(key)s 
 ;   conc plan web1            which steps would a deploy run?
 ;   conc trust web1           record the node's host key, once
 ;   conc deploy web1          run them
+;   conc nodetest web1        is the node as it should be?
 
 [DEFAULT]                       ; for every node
 app       = shop
@@ -87,6 +90,7 @@ admin     = deploy              ; the account to log in as
 bundle    = %(app)s-bundle      ; in its home: the lock, and what is delivered
 release   = releases/%(app)s-%(version)s
 jobs      = release             ; the list that "conc deploy" runs
+nodetest  = web                 ; the suite that "conc nodetest" runs
 
 ; op_key  = shop                ; log in with ~/.ssh/id_*-shop; without it, with
                                 ; the ssh agent and the default keys
@@ -119,4 +123,21 @@ unstage   = local  close_bundle
 ;   migrate = remote timeout=10m run %(release)s/bin/migrate
 ;   restart = remote sudo systemd restart %(app)s
 ;   healthy = remote timeout=30s wait_http http://127.0.0.1:%(http.port)s/health
+
+; Checks, which look and change nothing. Each line is one:
+;
+;   NAME  = [MODIFIER...] CHECK [ARGUMENT...]
+;
+; MODIFIERS are sudo, timeout=10s and level=monitoring. "conc ops" lists the CHECKs.
+[nodetest:web]
+release   = symlink current to %(release)s
+free      = disk . free >1GiB
+sshd      = port tcp:%(sshd.port)s listening
+clock     = clock within 2s
+
+; Checks of your own:
+;   running = service %(app)s running enabled
+;   listens = port tcp:%(http.port)s on 127.0.0.1
+;   healthy = http http://127.0.0.1:%(http.port)s/health contains ok time <1s
+;   expires = level=monitoring cert www.example.org:443 verified days >14
 `

@@ -39,7 +39,7 @@ func (p *program) interrupted(f *config.File) (string, error) {
 	path := absolute(f.Path)
 	runs, err := os.ReadDir(filepath.Join(p.env.StateDir, "runs"))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return "", err
+		return "", p.nameTheNode(err)
 	}
 	slices.Reverse(runs) // the newest first: ids are made of the time
 	last := map[string]bool{}
@@ -51,7 +51,7 @@ func (p *program) interrupted(f *config.File) (string, error) {
 			}
 			records, err := p.records(run.Name(), node)
 			if err != nil {
-				return "", err
+				return "", p.nameTheNode(err)
 			}
 			s := runner.Fold(records)
 			if s.Plan == nil || s.Plan.File != path {
@@ -61,7 +61,7 @@ func (p *program) interrupted(f *config.File) (string, error) {
 			// How the node's steps ended is in the log alone.
 			logged, _, err := p.logged(run.Name(), node)
 			if err != nil {
-				return "", err
+				return "", p.nameTheNode(err)
 			}
 			if runner.Fold(inOrder(records, logged)).Interrupted() {
 				open = append(open, node)
@@ -75,6 +75,12 @@ func (p *program) interrupted(f *config.File) (string, error) {
 		return "", usageError{err: errors.New("this workstation knows of no interrupted run"), hint: "name the node: " + p.toType("step", "NODE")}
 	}
 	return "", usageError{err: fmt.Errorf("runs are interrupted on %s", ui.Line(strings.Join(open, ", "))), hint: "name the node: " + p.toType("step", "NODE")}
+}
+
+// nameTheNode is the error of records that the only interrupted run cannot be
+// told by.
+func (p *program) nameTheNode(err error) error {
+	return jobs.Errorf("which run is interrupted cannot be told: %w", err).WithHint("name the node: %s", p.toType("step", "NODE"))
 }
 
 // inOrder joins records by their times.

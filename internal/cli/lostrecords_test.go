@@ -119,3 +119,19 @@ func TestOwnRecordsCannotBeRead(t *testing.T) {
 	}
 	o.want(0, "status", "web1")
 }
+
+// A run that was given up is, also where that cannot be recorded.
+func TestUnlockWithADamagedRecord(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t, inProcess(t, testnode.Options{}), "open = remote open_bundle\na = remote run false\n")
+	o.want(1, "deploy", "web1")
+	run := o.shortID()
+	found, _ := filepath.Glob(filepath.Join(o.env.StateDir, "runs", "*", "web1.journal"))
+	if len(found) != 1 || os.WriteFile(found[0], []byte("x\n"), 0o600) != nil {
+		t.Fatalf("got journals %v here", found)
+	}
+	o.want(0, "unlock", "web1", "--id", run, "-y").mustSay(t, "OK  web1 is free", "given up is not recorded here")
+	if o.bundle() {
+		t.Error("the node is still held")
+	}
+}

@@ -37,21 +37,17 @@ shows who said so, and "step" goes on after it.`,
 }
 
 func (p *program) mark(ctx context.Context, name, step, note string) error {
-	f, node, err := p.node(name)
+	t, err := p.at(name)
 	if err != nil {
 		return err
 	}
-	target, err := p.target(f, node)
-	if err != nil {
-		return err
-	}
-	l, err := p.connect(ctx, target, node, agent.Options{})
+	l, err := p.connect(ctx, t.target, t.node, agent.Options{})
 	if err != nil {
 		return err
 	}
 	defer l.Close() //nolint:errcheck // what was asked for is done or refused by then
 	var seen look
-	if err := p.inquire(ctx, l.Client, node.Name(), &seen); err != nil {
+	if err := p.inquire(ctx, l.Client, t.node.Name(), &seen); err != nil {
 		return err
 	}
 	if seen.unsure != nil {
@@ -62,7 +58,7 @@ func (p *program) mark(ctx context.Context, name, step, note string) error {
 		owner, record = seen.held.Owner, l.Mark
 	}
 	if owner == nil || state.Plan == nil {
-		return jobs.Blockedf("%s: no interrupted run on this node", node.Name())
+		return jobs.Blockedf("%s: no interrupted run on this node", t.node.Name())
 	}
 	n, err := state.Find(step)
 	if err != nil {
@@ -73,16 +69,16 @@ func (p *program) mark(ctx context.Context, name, step, note string) error {
 	if err := record(ctx, owner.Run, r); err != nil {
 		return err
 	}
-	if err := p.recordHere(owner.Run, node.Name(), r); err != nil {
+	if err := p.recordHere(owner.Run, t.node.Name(), r); err != nil {
 		return err
 	}
 	run, next := bundle.Short(owner.Run), state.With(r).Next()
 	if p.flags.json {
-		return p.printJSON(markJSON{V: 1, Type: "mark", Node: node.Name(), Run: run, Step: n, Name: r.Name, By: r.Mark.By, Note: note, Next: next})
+		return p.printJSON(markJSON{V: 1, Type: "mark", Node: t.node.Name(), Run: run, Step: n, Name: r.Name, By: r.Mark.By, Note: note, Next: next})
 	}
-	_, err = fmt.Fprintf(p.streams.Out, "OK  %s  run %s: step %d %s is marked as done by hand\n", ui.Line(node.Name()), run, n, ui.Line(r.Name))
+	_, err = fmt.Fprintf(p.streams.Out, "OK  %s  run %s: step %d %s is marked as done by hand\n", ui.Line(t.node.Name()), run, n, ui.Line(r.Name))
 	if next > 0 {
-		_, more := fmt.Fprintf(p.streams.Out, "Next: %s\n", ui.Line(p.toType(stepFrom(node, state.Plan, next)...)))
+		_, more := fmt.Fprintf(p.streams.Out, "Next: %s\n", ui.Line(p.toType(stepFrom(t.node, state.Plan, next)...)))
 		err = errors.Join(err, more)
 	}
 	return err

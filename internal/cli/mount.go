@@ -50,15 +50,10 @@ end: a bundle that is mounted cannot be closed here.`,
 }
 
 func (p *program) mount(ctx context.Context, name, dir string, undo bool) error {
-	f, node, err := p.node(name)
+	t, err := p.at(name)
 	if err != nil {
 		return err
 	}
-	target, err := p.target(f, node)
-	if err != nil {
-		return err
-	}
-	t := task{node: node, target: target}
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	if undo {

@@ -38,7 +38,7 @@ that a deploy would run. NODE may be a name, a glob, or @group.`,
 			}
 			names := f.NodeNames()
 			if len(args) > 0 {
-				if names, err = f.Select(args...); err != nil {
+				if names, err = p.names(f, args...); err != nil {
 					return err
 				}
 			}

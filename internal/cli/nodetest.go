@@ -2,22 +2,11 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"strings"
-	"sync"
 	"time"
 
-	"github.com/oklog/ulid/v2"
-	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
 
-	"example.org/conc/bundle"
 	"example.org/conc/config"
-	"example.org/conc/internal/agent"
-	"example.org/conc/internal/ui"
-	"example.org/conc/jobs"
 	"example.org/conc/nodetest"
 )
 
@@ -28,6 +17,8 @@ type nodetestOptions struct {
 	levels []string
 	forks  int
 	retry  string
+	resultOptions
+	watchOptions
 	sudoOptions
 	goTestOptions
 }
@@ -47,15 +38,22 @@ An argument that begins with ./, ../ or / is a folder with a Go package, or with
 a temporary directory there, run, and removed again. They are run alone; with
 --suite, after that suite's checks. --only and --level choose among them as well.
 
-The exit code is 0 when every check is OK or SKIPPED, 1 when one FAILED.`,
+The exit code is 0 when every check is OK or SKIPPED, 1 when one FAILED, 124 when
+one TIMED OUT, 4 when a node cannot be reached, 6 on any other ERROR; with
+--format nagios it is what Nagios wants: 0, 1, 2 or 3.
+
+With --every the nodes are examined again and again until Ctrl-C; what is shown
+after the first time is what has changed.`,
 		Example: `  conc nodetest web1
   conc nodetest @web --forks 20
   conc nodetest web1 --only 'service*' --retry-timeout 30s
+  conc nodetest web1 --format text,junit --output results.xml
+  conc nodetest @web -f 20 --every 5m --listen 9650
   conc nodetest web1 ./smoke --sudo --level functional`,
 		Args:              atLeast(1),
 		ValidArgsFunction: p.completeNodes,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return p.nodetest(cmd.Context(), args, o)
+			return p.nagiosEnd(o.resultOptions, p.nodetest(cmd.Context(), args, o))
 		},
 	}
 	f := cmd.Flags()
@@ -65,8 +63,13 @@ The exit code is 0 when every check is OK or SKIPPED, 1 when one FAILED.`,
 	f.StringArrayVar(&o.levels, "level", nil, "only the checks of `LEVEL`: functional, migration, load, monitoring")
 	f.IntVarP(&o.forks, "forks", "f", 1, "take `N` nodes at a time")
 	f.StringVar(&o.retry, "retry-timeout", "", "try a check that is not OK again, for this `DURATION`")
+	o.resultOptions.flags(f)
+	o.watchOptions.flags(f)
 	o.goTestOptions.flags(f)
 	o.sudoOptions.flags(f)
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoSpace))
+	_ = cmd.RegisterFlagCompletionFunc("suite", p.completeSuites)
+	_ = cmd.RegisterFlagCompletionFunc("level", cobra.FixedCompletions(nodetest.Levels, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -91,6 +94,16 @@ func (p *program) nodetest(ctx context.Context, patterns []string, o nodetestOpt
 			return usagef("--retry-timeout %s: %w", o.retry, err)
 		}
 	}
+	out, err := o.outputs(p.flags.json)
+	if err != nil {
+		return err
+	}
+	// What may still go wrong is told as JSON, too.
+	p.flags.json = out.screen == formatJSON
+	every, err := o.interval(out)
+	if err != nil {
+		return err
+	}
 	patterns, tests, err := p.goTests(patterns, o)
 	if err != nil {
 		return err
@@ -108,29 +121,19 @@ func (p *program) nodetest(ctx context.Context, patterns []string, o nodetestOpt
 	if err != nil {
 		return err
 	}
+	x := &examination{program: p, given: o, nodes: all, sudo: sudo, options: nodetest.Options{Retry: retry}, tests: tests, out: out}
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	x := &examination{program: p, sudo: sudo, run: ulid.Make().String(), options: nodetest.Options{Retry: retry}, tests: tests}
-	reports := x.all(ctx, all, o.forks)
-	codes := make([]int, len(reports))
-	for i, r := range reports {
-		codes[i] = reportCode(ctx, r)
+	var code int
+	if o.every == "" {
+		_, code = x.round(ctx, nil)
+	} else if code, err = x.watch(ctx, every); err != nil {
+		return err
 	}
-	if code := worst(codes); code != exitOK {
+	if code != exitOK {
 		return ended{code}
 	}
 	return nil
-}
-
-// reportCode gives one node's exit code.
-func reportCode(ctx context.Context, r nodetest.Report) int {
-	switch {
-	case ctx.Err() != nil && r.Status() != jobs.OK:
-		return exitInterrupted
-	case r.Err != nil:
-		return exitCode(r.Err)
-	}
-	return statusCode(r.Status())
 }
 
 // examinees plans every node that the patterns name. All that is wrong with any
@@ -140,7 +143,7 @@ func (p *program) examinees(patterns []string, o nodetestOptions, tests *goTests
 	if err != nil {
 		return nil, err
 	}
-	names, err := f.Select(patterns...)
+	names, err := p.names(f, patterns...)
 	if err != nil {
 		return nil, err
 	}
@@ -181,97 +184,4 @@ func (p *program) examinees(patterns []string, o nodetestOptions, tests *goTests
 		return nil, usagef("no check is left by --only and --level")
 	}
 	return all, nil
-}
-
-// examination is one run of nodetest over its nodes.
-type examination struct {
-	*program
-	sudo    *sudoers
-	run     string
-	options nodetest.Options
-	tests   *goTests   // nil: none
-	mu      sync.Mutex // held while a node's results are written
-}
-
-// all examines the nodes, forks at a time, and gives their reports in order. A
-// single one is shown as it goes, several are each shown when they are done.
-func (x *examination) all(ctx context.Context, all []examinee, forks int) []nodetest.Report {
-	reports := make([]nodetest.Report, len(all))
-	places := make(chan struct{}, forks)
-	var group sync.WaitGroup
-	for i, e := range all {
-		places <- struct{}{}
-		group.Go(func() {
-			defer func() { <-places }()
-			reports[i] = x.one(ctx, e, forks == 1)
-		})
-	}
-	group.Wait()
-	return reports
-}
-
-// one examines a node.
-func (x *examination) one(ctx context.Context, e examinee, live bool) nodetest.Report {
-	r := nodetest.Report{Node: e.node.Name(), Target: e.target.String(), Suite: e.suite.Name, Begun: x.env.Now()}
-	text := &ui.Tests{Out: x.streams.Out, Color: x.color(x.streams.Out), Quiet: x.flags.quiet, Verbose: x.flags.verbose}
-	if live {
-		text.Begin(r.Node, r.Target, x.content(e))
-	}
-	r.Err = x.ask(ctx, e, func(res nodetest.Result) {
-		r.Results = append(r.Results, res)
-		if live {
-			text.Result(res)
-		}
-	})
-	r.Took = x.env.Now().Sub(r.Begun)
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if !live {
-		text.Begin(r.Node, r.Target, x.content(e))
-		for _, res := range r.Results {
-			text.Result(res)
-		}
-	}
-	text.End(r, hintOf(r.Err))
-	return r
-}
-
-// ask has a node make the checks.
-func (x *examination) ask(ctx context.Context, e examinee, report func(nodetest.Result)) error {
-	lookup := func(name string) (string, error) { return x.sudo.secrets.lookup(ctx, name) }
-	l, err := x.connect(ctx, e.target, e.node, agent.Options{
-		Owner:  bundle.Owner{V: 1, Run: x.run, User: x.env.User, Host: x.env.Hostname, Node: e.node.Name()},
-		Secret: lookup, Secrets: e.secrets, Log: zerolog.New(io.Discard),
-	})
-	if err != nil {
-		return err
-	}
-	n := len(e.suite.Checks) // numbers go on after them
-	err = x.sudo.elevate(ctx, l.Client, e.task, e.suite.NeedsSudo() || x.tests.wantsSudo())
-	if err == nil {
-		err = e.suite.RunOn(ctx, l.Client, x.options, report)
-	}
-	if err == nil && x.tests != nil {
-		err = x.tests.on(ctx, l.Client, func(r nodetest.Result) {
-			n++
-			r.N = n
-			report(r)
-		})
-	}
-	if gone := l.Err(); gone != nil && err != nil {
-		err = fmt.Errorf("%s: %w", e.node.Name(), gone)
-	}
-	return errors.Join(err, l.Close())
-}
-
-// content says what a node is examined by.
-func (x *examination) content(e examinee) string {
-	checks := ui.Count(len(e.suite.Checks), "check")
-	switch {
-	case x.tests == nil:
-		return checks
-	case len(e.suite.Checks) == 0:
-		return "Go tests of " + strings.Join(x.tests.dirs, " ")
-	}
-	return checks + ", and Go tests of " + strings.Join(x.tests.dirs, " ")
 }

@@ -51,7 +51,7 @@ type goTests struct {
 	say  func(text string)
 	temp string // this host's directory for what is built
 
-	mu     sync.Mutex
+	mu     sync.Mutex                             // of builds, and while something is said
 	builds map[string]func() ([]goPackage, error) // by platform
 }
 
@@ -120,7 +120,7 @@ func (p *program) goTests(args []string, o nodetestOptions) (patterns []string, 
 	}
 	g.say = func(text string) {
 		if !p.flags.quiet {
-			fmt.Fprintf(p.streams.Err, "%s: %s\n", p.name(), ui.Line(text))
+			p.ui().Tell(fmt.Sprintf("%s: %s\n", p.name(), ui.Line(text)))
 		}
 	}
 	return patterns, g, nil
@@ -223,7 +223,9 @@ func (g *goTests) build(ctx context.Context, goos, arch string) ([]goPackage, er
 				continue
 			}
 			seen[l.Dir] = true
+			g.mu.Lock()
 			g.say(fmt.Sprintf("building the tests of %s for %s/%s", l.ImportPath, goos, arch))
+			g.mu.Unlock()
 			n := strconv.Itoa(len(all) + 1)
 			p := goPackage{name: l.short(), program: l.Name + ".test", dir: n}
 			file := filepath.Join(g.temp, goos+"-"+arch+"-"+n)

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -38,10 +39,17 @@ func codeBlock(t *testing.T, page, language string) string {
 	return b.String()
 }
 
+// compiled is for what all projects' tests stand on, which may take minutes on a
+// machine that has built nothing before.
+var compiled sync.Once
+
 // goProject makes a module of its own in the project, which requires conc, and
 // gives the folder of its package smoke. It needs no network.
 func (o *operator) goProject(files map[string]string) (smoke string) {
 	o.t.Helper()
+	if testing.Short() {
+		o.t.Skip("it builds programs")
+	}
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	if err != nil {
 		o.t.Fatal(err)
@@ -60,6 +68,14 @@ func (o *operator) goProject(files map[string]string) (smoke string) {
 	for name, text := range files {
 		o.write(filepath.Join("smoke", name), text)
 	}
+	compiled.Do(func() {
+		cmd := exec.Command("go", "build", "example.org/conc/nodetest", "testing")
+		cmd.Dir = o.dir
+		cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			o.t.Errorf("%v\n%s", err, out)
+		}
+	})
 	return filepath.Join(o.dir, "smoke")
 }
 
@@ -70,7 +86,16 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"example.org/conc/nodetest"
 )
+
+func TestRootsOwn(t *testing.T) {
+	dir := os.TempDir()+"/root/deep"
+	if r := nodetest.Sudo(t, "mkdir", "-p", dir); r.Exit != 0 {
+		t.Error(r)
+	}
+}
 
 func TestSub(t *testing.T) {
 	t.Run("bad one", func(t *testing.T) { t.Error("this is \x1b[31mwrong") })
@@ -109,7 +134,10 @@ func (o *operator) manualProject(parameter string) (smoke string) {
 			o.t.Fatal(err)
 		}
 	}
-	o.write("deploy.ini", o.ini("a = remote run true\n", attrs)+
+	text := o.ini("a = remote run true\n", attrs)
+	_, again, _ := strings.Cut(text, "[node:web1]\n")
+	again, _, _ = strings.Cut(again, "[jobs:")
+	o.write("deploy.ini", text+"[node:web2]\n"+again+
 		"[nodetest:web]\nSuite = dir /\nfirewall = sudo file "+parameter+" contains 35\n")
 	return smoke
 }
@@ -145,19 +173,22 @@ func TestGoTests(t *testing.T) {
 		t.Fatal(err)
 	}
 	smoke := o.manualProject(parameter)
-	r := o.want(1, "nodetest", "web1", smoke, "--secret", "db.password", "--level", "functional",
+	r := o.want(1, "nodetest", "web1", "web2", "-f", "2", smoke, "--secret", "db.password", "--level", "functional",
 		"--only", "TestS*", "--only", "TestPassword", "--only", "TestFirewall", "--only", "Suite", "--suite", "web")
 	r.wantLines(t,
 		"= "+o.node.User+"@", "1 check, and Go tests of "+smoke,
-		"SKIPPED   smoke: TestSchema ", "its level is migration",
+		"SKIPPED   smoke: TestSchema", "its level is migration",
 		"OK        smoke: TestPassword ",
 		"FAILED    smoke: TestSub ",
-		"FAILED    smoke: TestSub/bad_one ", `odd_test.go:10: this is \x1b[31mwrong`,
+		"FAILED    smoke: TestSub/bad_one ", `odd_test.go:19: this is \x1b[31mwrong`,
 	)
 	if os.Geteuid() == 0 {
 		r.wantLines(t, "OK        smoke: TestFirewall ")
 	} else {
-		r.wantLines(t, "SKIPPED   smoke: TestFirewall ", "conc nodetest --sudo")
+		r.wantLines(t, "SKIPPED   smoke: TestFirewall", "conc nodetest --sudo")
+	}
+	if n, built := strings.Count(r.out, "OK        smoke: TestPassword "), strings.Count(r.err, "building the tests of "); n != 2 || built != 1 {
+		t.Errorf("got results of %d nodes and %d builds, want 2 and 1\n%s", n, built, r)
 	}
 	if strings.Contains(r.out, "TestHang") || strings.Contains(r.String(), "s3cret-word") {
 		t.Errorf("got\n%s", r)
@@ -176,32 +207,35 @@ func TestGoTestsAreCleanedUpAfter(t *testing.T) {
 	if err := os.Chtimes(left, time.Time{}, time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	cmd, out, errs := o.process("nodetest", "web1", smoke, "--only", "TestHang")
-	cmd.Env = append(cmd.Env, "GOCACHE="+goEnv(t, "GOCACHE"), "GOMODCACHE="+goEnv(t, "GOMODCACHE"))
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	running := func() bool {
-		found, _ := filepath.Glob(filepath.Join(o.node.Home, ".conc/tests/*/tmp/TestHang*/*/x"))
-		return len(found) > 0
-	}
-	for end := time.Now().Add(time.Minute); !running(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(end) {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-			t.Fatalf("the test does not begin\n%s%s", out, errs)
+	// Ctrl-C, and a workstation that is no more.
+	for signal, code := range map[syscall.Signal]int{syscall.SIGINT: 130, syscall.SIGKILL: -1} {
+		cmd, out, errs := o.process("nodetest", "web1", smoke, "--only", "TestHang")
+		cmd.Env = append(cmd.Env, "GOCACHE="+goEnv(t, "GOCACHE"), "GOMODCACHE="+goEnv(t, "GOMODCACHE"), "TMPDIR="+t.TempDir())
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
 		}
+		running := func() bool {
+			found, _ := filepath.Glob(filepath.Join(o.node.Home, ".conc/tests/*/tmp/TestHang*/*/x"))
+			return len(found) > 0
+		}
+		for end := time.Now().Add(time.Minute); !running(); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				_ = cmd.Process.Kill()
+				_ = cmd.Wait()
+				t.Fatalf("the test does not begin\n%s%s", out, errs)
+			}
+		}
+		if o.there(".conc/tests/run-1") {
+			t.Error("what an agent had left is still there")
+		}
+		if err := cmd.Process.Signal(signal); err != nil {
+			t.Fatal(err)
+		}
+		if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != code {
+			t.Errorf("%v: got exit code %d, want %d\n%s%s", signal, cmd.ProcessState.ExitCode(), code, out, errs)
+		}
+		o.leavesNothing()
 	}
-	if o.there(".conc/tests/run-1") {
-		t.Error("what an agent had left is still there")
-	}
-	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != 130 {
-		t.Errorf("Ctrl-C: got exit code %d, want 130\n%s%s", cmd.ProcessState.ExitCode(), out, errs)
-	}
-	o.leavesNothing()
 }
 
 func goEnv(t *testing.T, name string) string {
@@ -248,13 +282,13 @@ func TestGoTestsWithSudo(t *testing.T) {
 	}
 	smoke := o.manualProject(parameter)
 	r := o.want(0, "nodetest", "web1", smoke, "--only", "TestFirewall")
-	r.wantLines(t, "SKIPPED   smoke: TestFirewall ", "conc nodetest --sudo")
+	r.wantLines(t, "SKIPPED   smoke: TestFirewall", "conc nodetest --sudo")
 	if strings.Contains(log(), "COMMAND=") {
 		t.Errorf("sudo was called without being allowed:\n%s", log())
 	}
-	r = o.want(0, "nodetest", "web1", smoke, "--only", "TestFirewall", "--only", "firewall", "--suite", "web",
+	r = o.want(0, "nodetest", "web1", smoke, "--only", "TestFirewall", "--only", "TestRootsOwn", "--only", "firewall", "--suite", "web",
 		"--sudo", "--sudo-password-file", o.passwordFile())
-	r.wantLines(t, "OK        firewall ", "OK        smoke: TestFirewall ")
+	r.wantLines(t, "OK        firewall ", "OK        smoke: TestFirewall ", "OK        smoke: TestRootsOwn ")
 	if strings.Contains(r.String(), "cánary") {
 		t.Errorf("the password is in\n%s", r)
 	}

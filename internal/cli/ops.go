@@ -11,12 +11,14 @@ import (
 )
 
 // catalogue is every op that a line of deploy.ini can name.
-func (p *program) catalogue() jobs.Catalogue { return append(jobs.Stock(), p.app.Ops...) }
+func (p *program) catalogue() jobs.Catalogue {
+	return append(append(jobs.Stock(), p.checks().Op()), p.app.Ops...)
+}
 
-// opJSON is an op for programs.
-type opJSON struct {
+// word is an op or a check, as `conc ops` tells of it. For programs it is JSON.
+type word struct {
 	V       int    `json:"v"`
-	Type    string `json:"type"`
+	Type    string `json:"type"` // "op" or "check"
 	Name    string `json:"name"`
 	Args    string `json:"args"`
 	Summary string `json:"summary"`
@@ -24,62 +26,112 @@ type opJSON struct {
 	Example string `json:"example"`
 }
 
+// words are the ops, and then the checks, in the order of their catalogues.
+func (p *program) words() []word {
+	var all []word
+	for _, e := range p.catalogue() {
+		all = append(all, word{1, "op", e.Name, e.Args, e.Summary, e.Help, e.Example})
+	}
+	for _, e := range p.checks() {
+		all = append(all, word{1, "check", e.Name, e.Args, e.Summary, e.Help, e.Example})
+	}
+	return all
+}
+
+// section is where a line that names it stands.
+func (w word) section() string {
+	if w.Type == "check" {
+		return "[nodetest:NAME]"
+	}
+	return "[jobs:NAME]"
+}
+
 func (p *program) opsCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "ops [NAME]",
-		Short: "List the ops that a job can name, or explain one",
-		Long: `List the ops that a line of a [jobs:NAME] section can name, or explain one: its
-arguments, what it does on each host, and when it is BLOCKED or FAILED.`,
+		Short: "List the ops and checks of deploy.ini, or explain one",
+		Long: `List the ops that a line of a [jobs:NAME] section can name, and the checks that a
+line of a [nodetest:NAME] section can; or explain one: its arguments, what it does,
+and how it can end. A name that is both is explained as both.`,
 		Example: `  conc ops
-  conc ops pip_install`,
+  conc ops pip_install
+  conc ops http`,
 		Args: between(0, 1),
 		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			var names []string
+			seen := map[string]bool{}
 			if len(args) == 0 {
-				for _, e := range p.catalogue() {
-					names = append(names, cobra.CompletionWithDesc(e.Name, e.Summary))
+				for _, w := range p.words() {
+					if !seen[w.Name] {
+						names = append(names, cobra.CompletionWithDesc(w.Name, w.Summary))
+					}
+					seen[w.Name] = true
 				}
 			}
 			return names, cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			entries := p.catalogue()
+			words := p.words()
 			if len(args) == 1 {
-				e, ok := entries.Lookup(args[0])
-				if !ok {
-					return usageError{err: fmt.Errorf("there is no op %q", args[0]), hint: "see " + p.name() + " ops"}
+				var named []word
+				for _, w := range words {
+					if w.Name == args[0] {
+						named = append(named, w)
+					}
 				}
-				if !p.flags.json {
-					return p.showOp(e)
+				if len(named) == 0 {
+					return usageError{err: fmt.Errorf("there is no op %q, nor a check of that name", args[0]), hint: "see " + p.name() + " ops"}
 				}
-				entries = jobs.Catalogue{e}
+				words = named
 			}
-			if p.flags.json {
-				for _, e := range entries {
-					if err := p.printJSON(opJSON{1, "op", e.Name, e.Args, e.Summary, e.Help, e.Example}); err != nil {
+			switch {
+			case p.flags.json:
+				for _, w := range words {
+					if err := p.printJSON(w); err != nil {
 						return err
 					}
 				}
 				return nil
+			case len(args) == 1:
+				return p.explain(words)
 			}
-			rows := make([][]string, len(entries))
-			for i, e := range entries {
-				rows[i] = []string{e.Name, e.Summary}
-			}
-			_, err := fmt.Fprintf(p.streams.Out, "%s\nOne of them: %s ops NAME\n", ui.Table(rows), p.name())
-			return err
+			return p.listWords(words)
 		},
 	}
 }
 
-func (p *program) showOp(e jobs.Entry) error {
-	text := strings.TrimSpace(e.Name+" "+e.Args) + "\n    " + e.Summary + "\n"
-	if e.Help != "" {
-		text += "\n" + strings.Join(ui.Wrap(e.Help, 80), "\n") + "\n"
+func (p *program) listWords(words []word) error {
+	rows := map[string][][]string{} // by type
+	for _, w := range words {
+		rows[w.Type] = append(rows[w.Type], []string{w.Name, w.Summary})
 	}
-	if e.Example != "" {
-		text += "\nExample, in a [jobs:NAME] section:\n    " + e.Name + " = " + e.Example + "\n"
+	_, err := fmt.Fprintf(p.streams.Out, `Ops, for a line of a [jobs:NAME] section:
+
+%s
+Checks, for a line of a [nodetest:NAME] section:
+
+%s
+One of them: %s ops NAME
+`, ui.Table(rows["op"]), ui.Table(rows["check"]), p.name())
+	return err
+}
+
+func (p *program) explain(words []word) error {
+	var texts []string
+	for _, w := range words {
+		lines := ui.Wrap(w.Name+" "+w.Args, 72)
+		text := strings.TrimSpace(strings.Join(lines, "\n        ")) + "\n    " + w.Summary + "\n"
+		if len(words) > 1 {
+			text = "As " + map[string]string{"op": "an op", "check": "a check"}[w.Type] + ":\n\n" + text
+		}
+		if w.Help != "" {
+			text += "\n" + strings.Join(ui.Wrap(w.Help, 80), "\n") + "\n"
+		}
+		if w.Example != "" {
+			text += "\nExample, in a " + w.section() + " section:\n    " + w.Name + " = " + w.Example + "\n"
+		}
+		texts = append(texts, text)
 	}
-	_, err := fmt.Fprint(p.streams.Out, ui.Escape(text))
+	_, err := fmt.Fprint(p.streams.Out, ui.Escape(strings.Join(texts, "\n\n")))
 	return err
 }

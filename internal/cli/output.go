@@ -17,3 +17,11 @@ func (p *program) printJSON(v any) error {
 func (p *program) toType(args ...string) string {
 	return quote(append(append([]string{p.name()}, p.flags.again()...), args...)...)
 }
+
+// width is that of the terminal that results go to; 0: they go elsewhere.
+func (p *program) width() int {
+	if ui.Terminal(p.streams.Out) {
+		return ui.Width(p.streams.Out)
+	}
+	return 0
+}

@@ -48,7 +48,7 @@ func (p *program) plans(patterns []string, o planOptions) error {
 	if err != nil {
 		return err
 	}
-	names, err := f.Select(patterns...)
+	names, err := p.names(f, patterns...)
 	if err != nil {
 		return err
 	}
@@ -150,6 +150,9 @@ func modifiers(plan *jobs.Plan, s jobs.Step) []string {
 func command(s jobs.Step) string {
 	if len(s.Words) == 0 {
 		return s.OpName
+	}
+	if brief := s.Brief(); brief != "" {
+		return brief
 	}
 	words := make([]string, len(s.Words))
 	for i, w := range s.Words {

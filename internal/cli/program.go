@@ -26,6 +26,7 @@ type program struct {
 	asking  turns       // of those who put a question to the operator
 	leaving atomic.Bool // Ctrl-C came three times
 	pool    sshconn.Pool
+	log     logOf // the last one that was read, while runs are looked at
 }
 
 // environment is what a command takes from the process around it. Nothing else
@@ -111,7 +112,7 @@ func (p *program) node(name string) (*config.File, *config.Node, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	names, err := f.Select(name)
+	names, err := p.names(f, name)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -120,6 +121,16 @@ func (p *program) node(name string) (*config.File, *config.Node, error) {
 	}
 	n, err := f.Node(names[0])
 	return f, n, err
+}
+
+// at is node, with where that is. The task has no plan.
+func (p *program) at(name string) (task, error) {
+	f, node, err := p.node(name)
+	if err != nil {
+		return task{}, err
+	}
+	target, err := p.target(f, node)
+	return task{node: node, target: target}, err
 }
 
 // planner knows the stock ops and those of the application.

@@ -13,10 +13,10 @@ import (
 // reconnect makes one try to reach a node again of reach, by which it was
 // reached at first. No further try helps against a key that is not on record,
 // or where the account is not let in.
-func (w *wave) reconnect(reach func(ctx context.Context, again bool) (*link, error)) func(context.Context) (runner.Again, error) {
+func (w *wave) reconnect(t task, reach func(ctx context.Context, again bool) (*link, error)) func(context.Context) (runner.Again, error) {
 	base, rest := 0, false
-	if w.options.resume != nil {
-		base, rest = w.options.resume.there, w.options.resume.rest != nil
+	if t.resume != nil {
+		base, rest = t.resume.there, t.resume.rest != nil
 	}
 	return func(ctx context.Context) (runner.Again, error) {
 		l, err := reach(ctx, true)
@@ -36,7 +36,7 @@ func (w *wave) reconnect(reach func(ctx context.Context, again bool) (*link, err
 func (w *wave) sameBoot(t task, before *string, now string) {
 	if *before != "" && now != "" && now != *before {
 		w.emit(runner.Event{
-			Type: runner.Note, Time: time.Now(), Run: w.id, Node: t.node.Name(),
+			Type: runner.Note, Time: time.Now(), Run: t.run, Node: t.node.Name(),
 			Text: t.node.Name() + " was rebooted meanwhile",
 		})
 	}

@@ -56,12 +56,12 @@ system. Off a terminal it is the first line of standard input.`,
 }
 
 // keyringError says why there is no keyring to use; nil when there may be one.
-func (p *program) keyringError() error {
+func (p *program) keyringError(name string) error {
 	if p.hasKeyring() {
 		return nil
 	}
 	return jobs.Errorf("there is no keyring in this session").
-		WithHint("a keyring needs a session bus (DBUS_SESSION_BUS_ADDRESS); without one, set CONC_SECRET_NAME in the environment")
+		WithHint("a keyring needs a session bus (DBUS_SESSION_BUS_ADDRESS); without one, set %s in the environment", secretVariable(name))
 }
 
 // secretName is what deploy.ini takes as a secret's name.
@@ -71,7 +71,7 @@ func (p *program) setSecret(ctx context.Context, name string) error {
 	if !secretName.MatchString(name) {
 		return usagef("%q: a secret's name is made of letters, digits, _ . and -", name)
 	}
-	if err := p.keyringError(); err != nil {
+	if err := p.keyringError(name); err != nil {
 		return err
 	}
 	value, err := p.prompt(ctx, fmt.Sprintf("Secret %s:", name))
@@ -101,7 +101,7 @@ func firstLineOf(r io.Reader) (string, error) {
 }
 
 func (p *program) deleteSecret(name string) error {
-	if err := p.keyringError(); err != nil {
+	if err := p.keyringError(name); err != nil {
 		return err
 	}
 	switch err := keyring.Delete(keyringService, name); {

@@ -13,7 +13,7 @@ func TestSecretsInTheKeyring(t *testing.T) {
 	keyring.MockInit() // the library's own: a keyring in memory
 	o := newOperator(t, inProcess(t, testnode.Options{}), "")
 	o.write("deploy.ini", o.ini("use = remote shell 'echo %(db.password)s >seen'\n", map[string]string{"db.password": "secret:db-web1"}))
-	o.want(exitError, "secret", "set", "db-web1") // no session bus
+	o.want(exitError, "secret", "set", "db-web1").mustSay(t, "set CONC_SECRET_DB_WEB1 in the environment") // no session bus
 	o.env.Getenv = func(k string) string {
 		if k == "DBUS_SESSION_BUS_ADDRESS" {
 			return "unix:path=/nonexistent"

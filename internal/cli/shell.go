@@ -33,11 +33,7 @@ ssh: that of the shell, or 255 when it cannot connect.`,
 }
 
 func (p *program) shell(ctx context.Context, name string) error {
-	f, node, err := p.node(name)
-	if err != nil {
-		return err
-	}
-	target, err := p.target(f, node)
+	t, err := p.at(name)
 	if err != nil {
 		return err
 	}
@@ -45,7 +41,7 @@ func (p *program) shell(ctx context.Context, name string) error {
 	if err != nil {
 		return jobs.Errorf("there is no ssh program here").WithHint("install OpenSSH's client")
 	}
-	args := p.sshArgs(target)
+	args := p.sshArgs(t.target)
 	if p.terminal() != nil {
 		args = slices.Insert(args, 0, "-t")
 	}
@@ -56,7 +52,7 @@ func (p *program) shell(ctx context.Context, name string) error {
 	defer signal.Stop(keys)
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	cmd := exec.CommandContext(ctx, ssh, append(args, shellLine(node.Get("bundle")))...)
+	cmd := exec.CommandContext(ctx, ssh, append(args, shellLine(t.node.Get("bundle")))...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = p.streams.In, p.streams.Out, p.streams.Err
 	err = cmd.Run()

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,14 +44,14 @@ func (p *program) status(ctx context.Context, patterns []string) error {
 	}
 	names := f.NodeNames()
 	if len(patterns) > 0 {
-		if names, err = f.Select(patterns...); err != nil {
+		if names, err = p.names(f, patterns...); err != nil {
 			return err
 		}
 	}
 	var codes []int
 	rows := [][]string{{"NODE", "STATE", "AT", "HOLDER", "NOTE"}}
-	for _, name := range names {
-		seen, t, err := p.lookAt(ctx, f, name)
+	for i, one := range p.lookAtAll(ctx, f, names) {
+		name, seen, t, err := names[i], one.seen, one.task, one.err
 		if err != nil && len(names) == 1 {
 			return err
 		}
@@ -71,7 +72,7 @@ func (p *program) status(ctx context.Context, patterns []string) error {
 		}
 	}
 	if len(names) > 1 && !p.flags.json {
-		if _, err := fmt.Fprint(p.streams.Out, ui.Table(rows)); err != nil {
+		if _, err := fmt.Fprint(p.streams.Out, ui.Noted(rows, p.width())); err != nil {
 			return err
 		}
 	}
@@ -81,22 +82,42 @@ func (p *program) status(ctx context.Context, patterns []string) error {
 	return nil
 }
 
-// lookAt is look for a node of the file, without a plan.
-func (p *program) lookAt(ctx context.Context, f *config.File, name string) (*look, task, error) {
-	node, err := f.Node(name)
-	if err != nil {
-		return nil, task{}, err
+// looked is what came of a look at a node.
+type looked struct {
+	task task
+	seen *look
+	err  error
+}
+
+// atOnce is how many nodes are looked at, at a time.
+const atOnce = 20
+
+// lookAtAll is look for nodes of the file, without a plan, in their order.
+func (p *program) lookAtAll(ctx context.Context, f *config.File, names []string) []looked {
+	all := make([]looked, len(names))
+	places := make(chan struct{}, atOnce)
+	if len(names) > 1 {
+		p.ui() // what is said meanwhile comes from several
 	}
-	target, err := p.target(f, node)
-	if err != nil {
-		return nil, task{}, err
+	var group sync.WaitGroup
+	for i, name := range names {
+		one := &all[i]
+		if one.task.node, one.err = f.Node(name); one.err == nil {
+			one.task.target, one.err = p.target(f, one.task.node)
+		}
+		if one.err != nil {
+			continue
+		}
+		places <- struct{}{}
+		group.Go(func() {
+			defer func() { <-places }()
+			if one.seen, one.err = p.look(ctx, one.task, true); one.err == nil {
+				one.seen.close()
+			}
+		})
 	}
-	t := task{node: node, target: target}
-	seen, err := p.look(ctx, t, true)
-	if err == nil {
-		seen.close()
-	}
-	return seen, t, err
+	group.Wait()
+	return all
 }
 
 // statusRow is a node's line among several.
@@ -133,13 +154,9 @@ func stateWord(seen *look) string {
 
 // showState shows one node's run, and what to type.
 func (p *program) showState(t task, seen *look) error {
-	width := 0
-	if ui.Terminal(p.streams.Out) {
-		width = ui.Width(p.streams.Out)
-	}
 	_, err := fmt.Fprint(p.streams.Out, ui.State(ui.Found{
 		Node: t.node.Name(), Target: t.target.String(), Held: seen.held, State: seen.state,
-		Changed: seen.changed, Next: p.proposals(t, seen), Now: p.env.Now(), Color: p.color(p.streams.Out), Width: width,
+		Changed: seen.changed, Next: p.proposals(t, seen), Now: p.env.Now(), Color: p.color(p.streams.Out), Width: p.width(),
 	}))
 	return err
 }

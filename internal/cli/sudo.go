@@ -53,11 +53,11 @@ type sudoers struct {
 // wanted tells what sudo the tasks' steps want: on a node, and here.
 func (o runOptions) wanted(tasks []task) (there, here bool) {
 	for _, t := range tasks {
-		from, to := max(o.from, 1), t.to
+		from, to := max(t.from, 1), t.to
 		if to == 0 {
 			to = len(t.plan.Steps)
 		}
-		there = there || needsSudo(t.plan.Steps[from-1:to], jobs.Remote)
+		there = there || needsSudo(t.plan.Steps[from-1:to], jobs.Remote) || t.suite != nil && t.suite.NeedsSudo()
 		here = here || needsSudo(t.plan.Steps[from-1:to], jobs.Local)
 	}
 	return there, here
@@ -84,10 +84,11 @@ func (p *program) sudoers(ctx context.Context, o sudoOptions, there, here bool) 
 	return s, err
 }
 
-// needsSudo tells whether there is a step of host's with sudo.
+// needsSudo tells whether there is a step of host's that needs root, for all of
+// it or for a part.
 func needsSudo(steps []jobs.Step, host jobs.Host) bool {
 	for _, s := range steps {
-		if s.AsRoot() && s.Host == host {
+		if s.NeedsRoot() && s.Host == host {
 			return true
 		}
 	}

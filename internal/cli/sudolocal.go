@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -50,6 +51,32 @@ func (s *sudoers) elevateHere(ctx context.Context, t task, from, to int, env job
 				WithHint("it was tried %s; try it yourself: sudo -k -v", tries(try))
 		}
 		s.p.warn(fmt.Sprintf("sudo refused the password for %s", who))
+	}
+}
+
+// call carries out the program's procedures for a local step, those that say so
+// by root, who was started before the first step.
+func (s *sudoers) call(env jobs.Env, root *agent.Root) func(context.Context, jobs.Call, any) error {
+	return func(ctx context.Context, call jobs.Call, result any) error {
+		switch {
+		case !call.Sudo || os.Geteuid() == 0:
+		case root == nil:
+			return jobs.Errorf("this needs root, and sudo was not asked for it before")
+		default:
+			return root.Call(ctx, call, s.passwords(), result)
+		}
+		params, err := json.Marshal(call.Params)
+		if err != nil {
+			return err
+		}
+		here := env
+		here.Out, here.Progress = call.Out, func(int64, int64) {}
+		here.Hide(s.passwords()...)
+		data, err := s.p.checks().Procedures().Do(ctx, &here, call.Procedure, params)
+		if err != nil || result == nil {
+			return err
+		}
+		return json.Unmarshal(data, result)
 	}
 }
 

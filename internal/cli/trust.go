@@ -59,14 +59,11 @@ A node with sshd.hostkey in ` + defaultFile + ` is judged by that alone.`,
 
 // trust shows the keys, and records what is new.
 func (p *program) trust(ctx context.Context, name string, yes bool) error {
-	f, node, err := p.node(name)
+	found, err := p.at(name)
 	if err != nil {
 		return err
 	}
-	t, err := p.target(f, node)
-	if err != nil {
-		return err
-	}
+	node, t := found.node, found.target
 	o := p.sshOptions(node)
 	keys, err := sshconn.Scan(ctx, t, o)
 	if err != nil {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,15 +49,12 @@ func (p *program) unlock(ctx context.Context, name, run string, yes bool) error 
 			hint: "a deploy that is BLOCKED shows it",
 		}
 	}
-	f, node, err := p.node(name)
+	t, err := p.at(name)
 	if err != nil {
 		return err
 	}
-	target, err := p.target(f, node)
-	if err != nil {
-		return err
-	}
-	here := p.localBundle(task{node: node, target: target})
+	node := t.node.Name()
+	here := p.localBundle(t)
 	if o, _ := bundle.ReadOwner(here); o != nil && named(o, run) {
 		if err := p.isWorking(o.Run, o.Node); err != nil {
 			return err
@@ -64,7 +62,7 @@ func (p *program) unlock(ctx context.Context, name, run string, yes bool) error 
 	}
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	l, err := p.connect(ctx, target, node, agent.Options{})
+	l, err := p.connect(ctx, t.target, t.node, agent.Options{})
 	if err != nil {
 		return err
 	}
@@ -81,28 +79,30 @@ func (p *program) unlock(ctx context.Context, name, run string, yes bool) error 
 			return err
 		case aside != "":
 			if o, _ := bundle.ReadOwner(aside); o != nil {
-				if err := p.recordHere(o.Run, o.Node, jobs.Record{Type: jobs.RecordUnlock}); err != nil {
-					return err
-				}
+				p.recordUnlock(o.Run, o.Node)
 			}
 			if p.flags.json {
-				return p.printJSON(unlockJSON{V: 1, Type: "unlock", Node: node.Name(), Run: run, AsideHere: aside})
+				return p.printJSON(unlockJSON{V: 1, Type: "unlock", Node: node, Run: run, AsideHere: aside})
 			}
-			fmt.Fprintf(p.streams.Out, "OK  %s was not held by that run. The bundle on this workstation is now %s\n", node.Name(), ui.Escape(aside))
+			fmt.Fprintf(p.streams.Out, "OK  %s was not held by that run. The bundle on this workstation is now %s\n", node, ui.Escape(aside))
 			return nil
 		case held == nil:
-			return jobs.Blockedf("%s is not held: nothing to unlock", node.Name())
+			return jobs.Blockedf("%s is not held: nothing to unlock", node)
 		case held.Owner == nil:
 			return jobs.Blockedf("nothing says whose bundle %s is", held.Dir).
-				WithHint("give it up all the same: %s", p.toType("unlock", node.Name(), "--id", agent.UnknownRun))
+				WithHint("give it up all the same: %s", p.toType("unlock", node, "--id", agent.UnknownRun))
 		}
-		return jobs.Blockedf("%s is held by another run than %s: by %s", node.Name(), run, bundle.Short(held.Owner.Run)).
-			WithHint("see whose it is: %s", p.toType("status", node.Name()))
+		return jobs.Blockedf("%s is held by another run than %s: by %s", node, run, bundle.Short(held.Owner.Run)).
+			WithHint("see whose it is: %s", p.toType("status", node))
 	}
 	if held.Owner != nil {
-		if err := p.isWorking(held.Owner.Run, node.Name()); err != nil {
+		if err := p.isWorking(held.Owner.Run, node); err != nil {
 			return err
 		}
+	}
+	if held.Alive {
+		return jobs.Blockedf("%s: the agent of run %s is running on the node now, at step %s", node, bundle.Short(held.Owner.Run), cmp.Or(held.Step, "1")).
+			WithHint("wait until its step has ended, or stop it where it was started: %s", p.toType("status", node))
 	}
 	fmt.Fprintf(p.streams.Err, "%s\n", ui.Escape(held.Error()))
 	if !yes {
@@ -121,12 +121,12 @@ func (p *program) unlock(ctx context.Context, name, run string, yes bool) error 
 	}
 	asideHere, err := p.unlockHere(here, run)
 	if held.Owner != nil {
-		err = errors.Join(err, p.recordHere(held.Owner.Run, node.Name(), jobs.Record{Type: jobs.RecordUnlock}))
+		p.recordUnlock(held.Owner.Run, node)
 	}
 	if p.flags.json {
-		return errors.Join(p.printJSON(unlockJSON{V: 1, Type: "unlock", Node: node.Name(), Run: run, Aside: aside, AsideHere: asideHere}), err)
+		return errors.Join(p.printJSON(unlockJSON{V: 1, Type: "unlock", Node: node, Run: run, Aside: aside, AsideHere: asideHere}), err)
 	}
-	fmt.Fprintf(p.streams.Out, "OK  %s is free. The old bundle is now %s\n", node.Name(), ui.Escape(aside))
+	fmt.Fprintf(p.streams.Out, "OK  %s is free. The old bundle is now %s\n", node, ui.Escape(aside))
 	if asideHere != "" {
 		fmt.Fprintf(p.streams.Out, "    The one on this workstation is now %s\n", ui.Escape(asideHere))
 	}
@@ -156,6 +156,14 @@ func (p *program) recordHere(run, node string, r jobs.Record) error {
 	}
 	defer release()
 	return j.Record(r)
+}
+
+// recordUnlock records here that a run was given up. That it was is not undone
+// by a journal that cannot be written.
+func (p *program) recordUnlock(run, node string) {
+	if err := p.recordHere(run, node, jobs.Record{Type: jobs.RecordUnlock}); err != nil {
+		p.warn("that the run was given up is not recorded here: " + err.Error())
+	}
 }
 
 // unlockHere moves the same run's bundle on this workstation aside, if there is

@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -50,4 +52,29 @@ func TestStepFindsALeftOverBundleHere(t *testing.T) {
 	o.want(3, "step", "web1", "--from", "b").mustSay(t, "the bundle on this workstation is that of another run, "+old, "unlock web1 --id "+old)
 	o.want(0, "unlock", "web1", "--id", old, "-y")
 	o.want(0, "step", "web1", "--from", "b")
+}
+
+// While the agent lives, unlock is refused before anything is asked.
+func TestUnlockWhileTheAgentLives(t *testing.T) {
+	t.Parallel()
+	mark := t.TempDir()
+	o := newOperator(t, inProcess(t, testnode.Options{}), "open = remote open_bundle\n"+
+		"wait = remote shell \"touch "+mark+"/there; until test -e "+mark+"/go; do sleep 0.02; done\"\n")
+	done := make(chan ran, 1)
+	go func() { done <- o.run("deploy", "web1") }()
+	eventually(t, "the step runs", func() bool {
+		_, err := os.Stat(filepath.Join(mark, "there"))
+		return err == nil
+	})
+	other := *o
+	other.env.StateDir = t.TempDir() // another workstation
+	r := other.want(3, "unlock", "web1", "--id", o.shortID())
+	r.mustSay(t, "is running on the node now, at step 2/2 wait", "status web1")
+	if strings.Contains(r.err, "Move it aside") || strings.Contains(r.err, "terminal") {
+		t.Errorf("it was asked:\n%s", r)
+	}
+	put(t, mark, "go")
+	if r := <-done; r.code != 0 {
+		t.Errorf("got exit code %d, want 0\n%s", r.code, r)
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,7 +19,6 @@ import (
 	"example.org/conc/config"
 	"example.org/conc/internal/agent"
 	"example.org/conc/internal/sshconn"
-	"example.org/conc/internal/ui"
 	"example.org/conc/jobs"
 	"example.org/conc/runner"
 )
@@ -30,29 +30,32 @@ func (p *program) run(ctx context.Context, f *config.File, tasks []task, o runOp
 	if err != nil {
 		return err
 	}
-	id := ulid.Make().String()
-	if o.resume != nil {
-		id = o.resume.held.Owner.Run
-	}
-	logPath := filepath.Join(p.runDir(id), "log.jsonl")
-	logFile, err := createLog(logPath)
+	ids := runsOf(tasks)
+	id := ids[0]
+	logs, err := p.openLogs(ids)
 	if err != nil {
-		return fmt.Errorf("the log of this run cannot be kept: %w", err)
+		return err
 	}
-	defer logFile.Close() //nolint:errcheck // a log that cannot be closed changes nothing for the run
+	defer logs.close() //nolint:errcheck // a log that cannot be closed changes nothing for the run
 
 	show := p.ui().Show // before a signal's words need the screen
 	ctx, interrupt, release := p.signals(ctx)
 	defer release()
 	w := &wave{
 		program: p, file: f, id: id, options: o, interrupt: interrupt,
-		secrets: sudo.secrets, sudo: sudo, index: bundle.OpenIndex(filepath.Join(p.env.StateDir, "index.json")), log: zerolog.New(logFile), show: show, keep: ui.Log(logFile), nodes: len(tasks),
+		secrets: sudo.secrets, sudo: sudo, index: bundle.OpenIndex(filepath.Join(p.env.StateDir, "index.json")),
+		log: zerolog.New(logs.files[0]), show: show, keep: logs.keep, nodes: len(tasks),
 	}
 	names := make([]string, len(tasks))
 	for i, t := range tasks {
 		names[i] = t.node.Name()
 	}
-	w.emit(runner.Event{Type: runner.RunStart, Command: o.command, Nodes: names, Version: Version})
+	if w.last, err = p.setOut(absolute(f.Path), id, names); err != nil {
+		p.warn("what " + failedNodes + " means is not kept: " + err.Error())
+	} else {
+		defer w.last.close()
+	}
+	w.emit(runner.Event{Type: runner.RunStart, Command: o.command, Nodes: names, Forks: o.forks, Version: Version})
 	outcomes := w.all(ctx, tasks)
 	if err := w.index.Save(); err != nil {
 		w.log.Warn().Err(err).Msg("what is known of local files is not kept")
@@ -64,27 +67,71 @@ func (p *program) run(ctx context.Context, f *config.File, tasks []task, o runOp
 		counts[out.Status]++
 	}
 	code := worst(codes)
-	w.emit(runner.Event{Type: runner.RunEnd, Code: code, Counts: counts, Log: logPath})
+	w.emit(runner.Event{Type: runner.RunEnd, Code: code, Counts: counts, NotOK: notOK(outcomes), Log: p.logPath(id)})
 	if code == exitOK {
 		return nil
 	}
 	return ended{code}
 }
 
+// notOK gives the nodes that are not OK, and those whose turn never came.
+func notOK(outcomes []*runner.Outcome) []string {
+	var names []string
+	for _, o := range outcomes {
+		if o.Status != jobs.OK {
+			names = append(names, o.Node)
+		}
+	}
+	return names
+}
+
+// runsOf gives each task the id of its run, and all of these: that of a run that
+// is gone on with, or a new one. An account keeps one journal for a run, and lets
+// one agent at a time be at work on it: of two nodes that are one account, the
+// second gets a run of its own.
+func runsOf(tasks []task) []string {
+	var ids []string
+	for i, t := range tasks {
+		if t.resume != nil {
+			if tasks[i].run = t.resume.held.Owner.Run; !slices.Contains(ids, tasks[i].run) {
+				ids = append(ids, tasks[i].run)
+			}
+		}
+	}
+	if ids == nil {
+		ids = []string{ulid.Make().String()}
+	}
+	taken := map[string]bool{}
+	for i, t := range tasks {
+		if t.resume != nil {
+			continue
+		}
+		place := t.target.String()
+		if tasks[i].run = ids[0]; taken[place] {
+			tasks[i].run = ulid.Make().String()
+			ids = append(ids, tasks[i].run)
+		}
+		taken[place] = true
+	}
+	return ids
+}
+
 func createLog(path string) (*os.File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
-	return os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	return openLog(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY)
 }
 
 // outcomeCode gives one node's exit code.
 func outcomeCode(o *runner.Outcome, i *runner.Interrupt) int {
 	switch {
-	case i.Raised() && (o.Status == jobs.Stopped || o.Status == notStarted):
+	case o.Left, i.Raised() && (o.Status == jobs.Stopped || o.Status == notStarted):
 		return exitInterrupted
-	case o.Status == notStarted: // because of another, whose code counts
+	case o.Status == notStarted && o.Err == nil: // because of another, whose code counts
 		return exitOK
+	case o.Status == notStarted:
+		return exitCode(o.Err)
 	case o.Err != nil && o.Status != jobs.Blocked && o.Status != jobs.Stopped:
 		return exitCode(o.Err)
 	}
@@ -106,6 +153,7 @@ type wave struct {
 	mu        sync.Mutex    // held while an event is told
 	show      runner.Sink
 	keep      runner.Sink
+	last      *last // what @failed will mean; nil: it cannot be kept
 }
 
 func (w *wave) emit(e runner.Event) {
@@ -116,71 +164,41 @@ func (w *wave) emit(e runner.Event) {
 	}
 	if e.Type == runner.NodeEnd {
 		e.Outcome.Code = outcomeCode(e.Outcome, w.interrupt)
+		e.Outcome.Own = w.own(e.Outcome)
+		if w.last != nil {
+			w.last.end(e.Outcome)
+		}
 	}
 	w.keep(e)
 	w.show(e)
 }
 
+// own tells whether a node that is not OK is held by a run of the one that types.
+func (w *wave) own(o *runner.Outcome) bool {
+	h := o.Held
+	return h != nil && h.Owner != nil && h.Owner.User+"@"+h.Owner.Host == w.who() || errors.As(o.Err, new(stillOpen))
+}
+
 // notStarted is the status of a node whose turn never came.
 const notStarted jobs.Status = ""
 
-// all takes the nodes in order, options.forks at a time, and gives their
-// outcomes in that order.
-func (w *wave) all(ctx context.Context, tasks []task) []*runner.Outcome {
-	outcomes := make([]*runner.Outcome, len(tasks))
-	places := make(chan struct{}, w.options.forks)
-	var (
-		group sync.WaitGroup
-		mu    sync.Mutex
-		bad   int
-	)
-	for i, t := range tasks {
-		places <- struct{}{}
-		mu.Lock()
-		enough := w.options.maxFail > 0 && bad >= w.options.maxFail
-		mu.Unlock()
-		if enough || w.interrupt.Raised() || ctx.Err() != nil {
-			why := "interrupted"
-			if enough {
-				why = fmt.Sprintf("--max-fail %d reached", w.options.maxFail)
-			}
-			outcomes[i] = &runner.Outcome{Node: t.node.Name(), Status: notStarted, NotStarted: len(t.plan.Steps), Note: why}
-			w.emit(runner.Event{Type: runner.NodeEnd, Time: time.Now(), Run: w.id, Node: t.node.Name(), Plan: t.plan, Outcome: outcomes[i], Text: why})
-			<-places
-			continue
-		}
-		group.Go(func() {
-			defer func() { <-places }()
-			out := w.one(ctx, t)
-			outcomes[i] = out
-			if out.Status != jobs.OK {
-				mu.Lock()
-				bad++
-				mu.Unlock()
-			}
-		})
-	}
-	group.Wait()
-	return outcomes
-}
-
-// one takes one node through its plan.
-func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
+// one takes one node through its plan; g is where it waits for others, or nil.
+func (w *wave) one(ctx context.Context, t task, g *gate) *runner.Outcome {
 	owner := bundle.Owner{
-		V: 1, Run: w.id, User: w.env.User, Host: w.env.Hostname, Since: w.env.Now().UTC(),
+		V: 1, Run: t.run, User: w.env.User, Host: w.env.Hostname, Since: w.env.Now().UTC(),
 		Node: t.node.Name(), List: t.plan.List, Message: w.options.message,
 		Version: Version, Release: t.node.Get("version"),
 	}
 	setOut := &jobs.PlanRecord{
-		Run: w.id, Node: t.node.Name(), List: t.plan.List, Digest: t.plan.Digest,
-		Release: owner.Release, Command: w.options.command, From: w.options.from, To: t.to, By: w.who(), File: absolute(w.file.Path),
+		Run: t.run, Node: t.node.Name(), List: t.plan.List, Digest: t.plan.Digest,
+		Release: owner.Release, Command: w.options.command, From: t.from, To: t.to, By: w.who(), File: absolute(w.file.Path),
 	}
-	if w.options.resume != nil {
-		owner = *w.options.resume.held.Owner // the run stays the one that it is
+	if t.resume != nil {
+		owner = *t.resume.held.Owner // the run stays the one that it is
 	}
 	lookup := func(name string) (string, error) { return w.secrets.lookup(ctx, name) }
 	r := &runner.Runner{
-		From: w.options.from, To: t.to, Run: w.id, Plan: t.plan, Target: t.target.String(), SSH: typedSSH(t.target), Bundle: t.node.Get("bundle"),
+		From: t.from, To: t.to, Run: t.run, Plan: t.plan, Target: t.target.String(), SSH: typedSSH(t.target), Bundle: t.node.Get("bundle"),
 		Env: jobs.Env{
 			Node: t.node, Host: jobs.Local, Home: w.env.Home, Dir: filepath.Dir(setOut.File), Bundle: w.localBundle(t),
 			Owner: owner, Log: w.log, Secret: lookup, Ask: w.hold(t), SSH: w.sshArgs(t.target),
@@ -188,6 +206,9 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 		Sink: w.emit, Interrupt: w.interrupt, LockWait: w.options.lockWait,
 		Ask:    w.beforeEach(t),
 		ByHand: func(s jobs.Step) []string { return byHand(t.node, s, w.localBundle(t)) },
+	}
+	if g != nil {
+		r.Gate, r.Lock = g, t.lock
 	}
 	var root *agent.Root // of the local steps with sudo; a line that goes is not its business
 	defer func() {
@@ -201,10 +222,14 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 		if err := w.secrets.need(ctx, t.plan, r.From, r.To); err != nil {
 			return nil, err
 		}
+		secrets, err := w.secretsOf(ctx, t.suite)
+		if err != nil {
+			return nil, err
+		}
 		o := agent.Options{
-			Plan: t.plan, Owner: owner, Record: setOut, Secret: lookup, Log: w.log,
+			Plan: t.plan, Owner: owner, Record: setOut, Secret: lookup, Secrets: secrets, Log: w.log,
 			Uploading: func(done, total int64) {
-				w.emit(runner.Event{Type: runner.Progress, Time: time.Now(), Run: w.id, Node: t.node.Name(), Local: true, Done: done, Total: total})
+				w.emit(runner.Event{Type: runner.Progress, Time: time.Now(), Run: t.run, Node: t.node.Name(), Local: true, Done: done, Total: total})
 			},
 		}
 		o.Ways = w.ways()
@@ -212,24 +237,24 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 			o.Channels = w.channels(ctx, t.plan.Steps[r.From-1:r.To], r.Env)
 		}
 		var l *link
-		var err error
-		if w.options.resume == nil || again {
+		if t.resume == nil || again {
 			l, err = w.connect(ctx, t.target, t.node, o)
 		} else {
-			l, err = w.start(ctx, w.options.resume.conn, t.node, o)
+			l, err = w.start(ctx, t.resume.conn, t.node, o)
 		}
 		if err != nil {
 			return nil, err
 		}
-		err = w.sudo.elevate(ctx, l.Client, t, needsSudo(t.plan.Steps[r.From-1:r.To], jobs.Remote))
+		err = w.sudo.elevate(ctx, l.Client, t, needsSudo(t.plan.Steps[r.From-1:r.To], jobs.Remote) || t.suite != nil && t.suite.NeedsSudo())
 		if err == nil && !again {
 			env := r.Env
 			env.Far = l
 			if root, err = w.sudo.elevateHere(ctx, t, r.From, r.To, env); root != nil {
 				r.Root = root.Perform
 			}
+			r.Env.Call = w.sudo.call(r.Env, root)
 		}
-		if err == nil && w.options.resume != nil && !again {
+		if err == nil && t.resume != nil && !again {
 			err = w.adopt(ctx, t, l, r)
 		}
 		if err != nil {
@@ -238,9 +263,15 @@ func (w *wave) one(ctx context.Context, t task) *runner.Outcome {
 		w.sameBoot(t, &boot, l.Hello().BootID)
 		return l, nil
 	}
+	if t.suite != nil {
+		r.Test, r.Suite = testOf(*t.suite), t.suite.Name
+	}
 	r.Connect = func(ctx context.Context) (runner.Remote, error) { return reach(ctx, false) }
-	r.Reconnect, r.ReconnectFor = w.reconnect(reach), t.node.Duration("timeout.reconnect")
-	journal, release, err := w.working(ctx, w.id, t.node.Name())
+	r.Reconnect, r.ReconnectFor = w.reconnect(t, reach), t.node.Duration("timeout.reconnect")
+	if t.no != nil {
+		return r.Refuse(t.no)
+	}
+	journal, release, err := w.working(ctx, t.run, t.node.Name())
 	if err == nil {
 		defer release()
 		own := *setOut

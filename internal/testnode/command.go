@@ -35,17 +35,15 @@ func (s *server) withRC(text string) string {
 	return ". '" + strings.ReplaceAll(s.rc, "'", `'\''`) + "'\n" + text
 }
 
-// environment is all that a command has; from is the client's address.
+// environment is all that a command has.
 func (s *server) environment(sc *ssh.ServerConn) []string {
 	env := []string{
-		"HOME=" + s.home, "USER=" + s.user, "LOGNAME=" + s.user, "SHELL=" + s.o.Shell,
+		"HOME=" + s.homes[sc.User()], "USER=" + sc.User(), "LOGNAME=" + sc.User(), "SHELL=" + s.o.Shell,
 		"PATH=/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin", s.mark,
 	}
-	if sc != nil {
-		ip, port, _ := net.SplitHostPort(sc.RemoteAddr().String())
-		_, own, _ := net.SplitHostPort(sc.LocalAddr().String())
-		env = append(env, "SSH_CLIENT="+ip+" "+port+" "+own, "SSH_CONNECTION="+ip+" "+port+" "+ip+" "+own)
-	}
+	ip, port, _ := net.SplitHostPort(sc.RemoteAddr().String())
+	_, own, _ := net.SplitHostPort(sc.LocalAddr().String())
+	env = append(env, "SSH_CLIENT="+ip+" "+port+" "+own, "SSH_CONNECTION="+ip+" "+port+" "+ip+" "+own)
 	return append(env, s.o.Env...)
 }
 
@@ -57,7 +55,7 @@ func (s *server) command(sc *ssh.ServerConn, ch ssh.Channel, tty *terminal, text
 		argv = []string{"-" + name}
 	}
 	return &command{s: s, ch: ch, tty: tty, cmd: &exec.Cmd{
-		Path: s.o.Shell, Args: argv, Dir: s.home, Env: s.environment(sc),
+		Path: s.o.Shell, Args: argv, Dir: s.homes[sc.User()], Env: s.environment(sc),
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}}
 }

@@ -17,10 +17,9 @@ import (
 // server is the SSH server of a node. Every goroutine of it is counted in work.
 type server struct {
 	o        Options
-	user     string
-	home     string
-	rc       string // file that every command reads first; "" for none
-	mark     string // KEY=value in the environment of all that it starts
+	homes    map[string]string // by user
+	rc       string            // file that every command reads first; "" for none
+	mark     string            // KEY=value in the environment of all that it starts
 	config   *ssh.ServerConfig
 	listener net.Listener
 	work     sync.WaitGroup
@@ -35,14 +34,14 @@ type server struct {
 
 func newServer(o Options, user, home string, operator ssh.PublicKey, host ssh.Signer) *server {
 	s := &server{
-		o: o, user: user, home: home,
+		o: o, homes: map[string]string{user: home},
 		mark:  "CONC_TESTNODE=" + ulid.Make().String(),
 		conns: map[net.Conn]bool{}, running: map[*command]bool{},
 	}
 	s.config = &ssh.ServerConfig{
 		ServerVersion: "SSH-2.0-conc_testnode",
 		PublicKeyCallback: func(c ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
-			if c.User() == user && bytes.Equal(key.Marshal(), operator.Marshal()) {
+			if s.homes[c.User()] != "" && bytes.Equal(key.Marshal(), operator.Marshal()) {
 				return nil, nil
 			}
 			return nil, errors.New("not the operator's key")

@@ -43,7 +43,7 @@ func (s *server) session(sc *ssh.ServerConn, nc ssh.NewChannel) {
 			cmd, ok = s.command(sc, ch, tty, ""), true
 		case req.Type == "subsystem" && ssh.Unmarshal(req.Payload, &text) == nil:
 			if ok = text.Value == "sftp" && !s.o.NoSFTP; ok {
-				work.Go(func() { s.sftp(ch) })
+				work.Go(func() { s.sftp(sc, ch) })
 			}
 		}
 		started = started || ok
@@ -64,15 +64,15 @@ func (s *server) session(sc *ssh.ServerConn, nc ssh.NewChannel) {
 }
 
 // sftp serves the files of this machine, from the home on.
-func (s *server) sftp(ch ssh.Channel) {
+func (s *server) sftp(sc *ssh.ServerConn, ch ssh.Channel) {
 	defer ch.Close()
 	if s.o.ExternalSFTP && s.rc != "" {
 		noise := exec.Command(s.o.Shell, "-c", s.withRC("true"))
-		noise.Dir, noise.Env = s.home, s.environment(nil)
+		noise.Dir, noise.Env = s.homes[sc.User()], s.environment(sc)
 		noise.Stdout, noise.Stderr = ch, ch.Stderr()
 		_ = noise.Run()
 	}
-	srv, err := sftp.NewServer(ch, sftp.WithServerWorkingDirectory(s.home))
+	srv, err := sftp.NewServer(ch, sftp.WithServerWorkingDirectory(s.homes[sc.User()]))
 	if err != nil {
 		return
 	}

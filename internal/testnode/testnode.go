@@ -38,6 +38,7 @@ type Options struct {
 	// with an external sftp-server does.
 	ExternalSFTP bool
 	Forward      bool // pass connections on to loopback ports, as a jump host does
+	Accounts     int  // further ones, each as good as a node of its own: see Account
 }
 
 // Node is a running node.
@@ -108,6 +109,13 @@ func Start(ctx context.Context, o Options) (_ *Node, err error) {
 		return nil, err
 	}
 	s := newServer(o, n.User, n.Home, operator, host)
+	for i := range o.Accounts {
+		user, home := n.Account(i)
+		if err := os.MkdirAll(home, 0o700); err != nil {
+			return nil, err
+		}
+		s.homes[user] = home
+	}
 	if o.RC != "" {
 		s.rc = filepath.Join(dir, "rc")
 		if err := os.WriteFile(s.rc, []byte(o.RC+"\n"), 0o600); err != nil {
@@ -145,6 +153,13 @@ func (n *Node) Attrs() map[string]string {
 		"op_key":    n.OpKey,
 		"bundle":    "test-bundle",
 	}
+}
+
+// Account gives the i-th of the further accounts, from 0. They have the same key,
+// address and host key as User, and a home of their own.
+func (n *Node) Account(i int) (user, home string) {
+	user = fmt.Sprintf("%s-%d", n.User, i)
+	return user, filepath.Join(filepath.Dir(n.Home), "homes", user)
 }
 
 // Through records the node's host key for the proxy's port, too, and gives the

@@ -29,6 +29,16 @@ func Terminal(stream any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// Height gives the lines of the terminal that a stream is, or 24.
+func Height(stream any) int {
+	if f, ok := stream.(*os.File); ok {
+		if _, h, err := term.GetSize(int(f.Fd())); err == nil && h > 0 {
+			return h
+		}
+	}
+	return 24
+}
+
 // Width gives the columns of the terminal that a stream is, or 80.
 func Width(stream any) int {
 	if f, ok := stream.(*os.File); ok {

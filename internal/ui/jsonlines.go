@@ -23,13 +23,17 @@ import (
 //	lock        node, holder {dir, user, host, run, since, list, message, step, alive}
 //	step        node, step, of, name, where, op, status, ms; exit, signal, tries,
 //	            message, hint, note, tail, lines, bytes where there is something
+//	tests       node, when ("before" or "after" the steps), suite, status (of what was
+//	            not so before), ms, known (how many were), counts {status: checks},
+//	            checks [{n, name, check, status, ms, known, want, got, message, hint}]
 //	node_end    node, status, code, step (where it stopped), done, not_started,
 //	            steps [{step, name, where, status}] with every step that was asked
 //	            for ("not started" is a status here), open (our bundle is open
 //	            there), ms, message, hint, holder, resume (the argv that goes on
 //	            with the run), next (argv lists of all that can be done)
-//	run_end     status, code, counts {status: nodes}, ms, log; message, hint when
-//	            the run could not begin
+//	hold        nodes (those that wait for somebody's word, after the canaries), message, hint
+//	run_end     status, code, counts {status: nodes}, not_ok (the nodes), ms, log;
+//	            message, hint when the run could not begin
 //
 // run_end is the last line, always. With -v there are step_start, output (at
 // most 1000 bytes of text) and progress (done, total; at most one a second and
@@ -91,6 +95,7 @@ type record struct {
 	Next       [][]string     `json:"next,omitempty"`
 	Holder     *holder        `json:"holder,omitempty"`
 	Counts     map[string]int `json:"counts,omitempty"`
+	NotOK      []string       `json:"not_ok,omitempty"`
 	Log        string         `json:"log,omitempty"`
 }
 
@@ -114,6 +119,13 @@ type stepStatus struct {
 }
 
 func (j *jsonLines) show(e runner.Event) {
+	switch e.Type {
+	case runner.TestStart:
+		return
+	case runner.TestEnd:
+		j.tests(e)
+		return
+	}
 	r := record{Type: string(e.Type), Node: e.Node, Run: bundle.Short(e.Run)}
 	if e.Step.N > 0 {
 		r.Step, r.Name, r.Where = e.Step.N, e.Step.Name, string(e.Step.Host)
@@ -139,7 +151,10 @@ func (j *jsonLines) show(e runner.Event) {
 		r.Message, r.Hint, r.Holder = e.Text, e.Hint, holderOf(e.Held)
 	case runner.NodeEnd:
 		j.nodeEnd(e, &r)
+	case runner.Hold:
+		r.Nodes, r.Message, r.Hint = e.Nodes, e.Text, e.Hint
 	case runner.RunEnd:
+		r.NotOK = e.NotOK
 		r.Status, r.Code, r.Log = statusOfCode(e.Code), &e.Code, e.Log
 		r.Message, r.Hint = e.Text, e.Hint
 		r.MS = millis(e.Time.Sub(j.began))
@@ -252,9 +267,12 @@ func (j *jsonLines) leftOut(lost int64) (io.Writer, []byte) {
 	return j.o.Out, encode(j.o.Now(), record{Type: string(runner.Note), Message: leftOut(lost)})
 }
 
+// lineTime is how a line writes when it was written.
+const lineTime = "2006-01-02T15:04:05.000Z"
+
 func encode(ts time.Time, r record) []byte {
 	r.V = 1
-	r.TS = ts.UTC().Format("2006-01-02T15:04:05.000Z")
+	r.TS = ts.UTC().Format(lineTime)
 	line, err := JSON(r)
 	if err != nil { // no field of a record can cause one
 		line = fmt.Appendf(nil, "{\"v\":1,\"type\":\"note\",\"message\":%q}\n", err)

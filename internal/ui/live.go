@@ -9,6 +9,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 
+	"example.org/conc/jobs"
 	"example.org/conc/runner"
 )
 
@@ -30,9 +31,13 @@ type live struct {
 	out     *outlet
 	text    *text
 	now     func() time.Time
-	running []*running // in the order that their nodes began
-	shown   string     // what is on the terminal now
-	paused  int        // questions being asked
+	running []*running             // in the order that their nodes began
+	watched func(width int) string // the line of what is no run; nil: there is none
+	shown   string                 // what is on the terminal now
+	paused  int                    // questions being asked
+	drawn   time.Time              // when what is shown was put there, of many nodes
+	begun   time.Time              // the run
+	ended   map[jobs.Status]int    // nodes
 	quit    chan struct{}
 	gone    chan struct{}
 	once    sync.Once
@@ -50,7 +55,7 @@ type running struct {
 }
 
 func newLive(o Options, t *text, out *outlet) *live {
-	return &live{w: o.Err, out: out, text: t, now: o.Now, quit: make(chan struct{}), gone: make(chan struct{})}
+	return &live{w: o.Err, out: out, text: t, now: o.Now, ended: map[jobs.Status]int{}, quit: make(chan struct{}), gone: make(chan struct{})}
 }
 
 func (l *live) start(mu *sync.Mutex) {
@@ -76,19 +81,25 @@ func (l *live) stop(mu *sync.Mutex) {
 	<-l.gone
 	mu.Lock()
 	defer mu.Unlock()
-	l.running = nil
+	l.running, l.watched = nil, nil
 	l.hide()
 }
 
 // note takes an event in; it draws nothing.
 func (l *live) note(e runner.Event) {
 	switch e.Type {
+	case runner.RunStart:
+		l.begun = e.Time
 	case runner.NodeStart:
 		l.set(e, "connecting")
 	case runner.Connected:
 		l.set(e, "connected")
 	case runner.StepStart:
 		l.set(e, "")
+	case runner.TestStart:
+		l.set(e, "checks "+when(e)+" the run")
+	case runner.TestEnd:
+		l.set(e, "connected")
 	case runner.Progress:
 		r := l.find(e.Node)
 		if r == nil {
@@ -106,6 +117,7 @@ func (l *live) note(e runner.Event) {
 			*r = running{event: e, since: e.Time, what: "between two steps"}
 		}
 	case runner.NodeEnd:
+		l.ended[e.Outcome.Status]++
 		for i, r := range l.running {
 			if r.event.Node == e.Node {
 				l.running = append(l.running[:i], l.running[i+1:]...)
@@ -138,7 +150,7 @@ func (l *live) find(node string) *running {
 // hide clears the status line off the terminal.
 func (l *live) hide() {
 	if l.shown != "" {
-		l.out.put(l.w, []byte(erase))
+		l.out.put(l.w, []byte(l.erased()))
 		l.shown = ""
 	}
 }
@@ -146,6 +158,13 @@ func (l *live) hide() {
 // draw puts the status line up, if it is not there as it should be.
 func (l *live) draw() {
 	if l.paused > 0 || l.out.busy() { // a terminal that takes nothing gets no second one
+		return
+	}
+	if l.watched == nil && l.text.fleet() {
+		if now := time.Now(); now.Sub(l.drawn) >= fleetTick {
+			l.drawn = now
+			l.drawFleet(min(Width(l.w)-1, liveWidth), Height(l.w))
+		}
 		return
 	}
 	line := l.line(min(Width(l.w)-1, liveWidth))
@@ -163,6 +182,9 @@ func (l *live) draw() {
 func (l *live) line(width int) string {
 	switch len(l.running) {
 	case 0:
+		if l.watched != nil {
+			return fit(l.watched(width), width)
+		}
 		return ""
 	case 1:
 		return fit(l.one(l.running[0], width), width)

@@ -54,6 +54,8 @@ func Log(w io.Writer) runner.Sink {
 			line = step(line, e.Step).Str("status", string(e.Result.Status)).Dur("took", e.Result.Took).
 				Str("error", e.Result.Message).Int("exit", e.Result.Exit).Int("signal", e.Result.Signal).
 				Int("lines", e.Result.Lines).Int64("bytes", e.Result.Bytes).Str("remark", e.Result.Note)
+		case runner.TestEnd:
+			line = logTests(line, e)
 		case runner.NodeEnd:
 			line = line.Str("status", string(e.Outcome.Status)).Int("step", e.Outcome.Stopped).
 				Int("done", e.Outcome.Done).Int("not_started", e.Outcome.NotStarted).Dur("took", e.Outcome.Took).AnErr("error", e.Outcome.Err)
@@ -77,6 +79,7 @@ func level(e runner.Event) zerolog.Level {
 	case e.Type == runner.Output || e.Type == runner.Progress:
 		return zerolog.DebugLevel
 	case e.Type == runner.StepEnd && e.Result.Status != jobs.OK,
+		e.Type == runner.TestEnd && e.After && e.Tests.Status() != jobs.OK,
 		e.Type == runner.NodeEnd && e.Outcome.Status != jobs.OK:
 		return zerolog.ErrorLevel
 	case e.Type == runner.Note || e.Type == runner.Lock:

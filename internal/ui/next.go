@@ -8,6 +8,7 @@ import (
 
 	"example.org/conc/bundle"
 	"example.org/conc/jobs"
+	"example.org/conc/nodetest"
 	"example.org/conc/runner"
 )
 
@@ -31,7 +32,25 @@ const unknownRun = "unknown"
 // nextCommands gives what can be done about a run that has ended. None when no
 // bundle is in the way, and no step has been started or all are done.
 func nextCommands(o Options, e runner.Event) []proposal {
+	return append(testAgain(o, e), goingOn(o, e)...)
+}
+
+// testAgain proposes to make the checks again that a run has made worse.
+func testAgain(o Options, e runner.Event) []proposal {
+	after := e.Outcome.After
+	if after == nil || e.Outcome.Status == jobs.OK || nodetest.Worst(after.Results) == jobs.OK {
+		return nil
+	}
+	argv := append(append([]string{o.Name}, o.Args...), "nodetest", e.Node)
+	return []proposal{{"test again", [][]string{append(argv, nodetest.OnlyFlags(after.Results)...)}}}
+}
+
+// goingOn gives what can be done about the run itself.
+func goingOn(o Options, e runner.Event) []proposal {
 	out := e.Outcome
+	if out.Status == "" {
+		return nil // its turn never came
+	}
 	conc := func(words ...string) []string {
 		return append(append([]string{o.Name}, o.Args...), words...)
 	}

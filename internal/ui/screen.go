@@ -172,6 +172,45 @@ func (s *Screen) Tell(text string) {
 	s.out.askAgain()
 }
 
+// Results gives standard output, for what is no run's: text of whole lines, or
+// JSON lines. Writing to it never fails, and takes the status line away meanwhile.
+func (s *Screen) Results() io.Writer { return results{s} }
+
+type results struct{ s *Screen }
+
+// Write writes lines where the status line is, and that below them again.
+func (r results) Write(p []byte) (int, error) {
+	s := r.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live != nil {
+		s.live.hide()
+		defer s.live.draw()
+	}
+	s.out.put(s.out.out, p)
+	s.out.askAgain()
+	return len(p), nil
+}
+
+// Watch has the status line show what line makes, at most width columns, until
+// Watch(nil). line must not write to the screen. It is not called where there is
+// no status line.
+func (s *Screen) Watch(line func(width int) string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.live != nil {
+		s.live.watched = line
+		s.live.draw()
+	}
+}
+
+// Ended says that the command has written its own end: Fail adds nothing to it.
+func (s *Screen) Ended() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
+}
+
 // Put writes a part of a question to standard error.
 func (s *Screen) Put(text string) { s.out.more(text) }
 

@@ -27,11 +27,14 @@ func (t *text) nodeEnd(e runner.Event) {
 	if !t.o.Quiet {
 		t.rest(e)
 	}
-	if !t.o.Quiet || o.Status != jobs.OK {
+	switch {
+	case o.Status == jobs.OK && t.fleet() && !o.Open && !t.told, o.Status == jobs.OK && t.o.Quiet:
+	default:
 		t.gap()
 	}
+	t.told = o.Status != jobs.OK || o.Open
 	if o.Status == jobs.OK {
-		t.printf("%s  %s  %s  %s\n", t.paint(o.Status, "OK"), Line(e.Node), t.doneOf(e), took(o.Took))
+		t.printf("%s  %s  %s  %s\n", t.paint(o.Status, "OK"), Line(e.Node), t.doneOf(e)+tested(o), took(o.Took))
 		if o.Open {
 			t.printf("The bundle stays open on %s, so no one else can start a deploy.\n", Line(e.Node))
 		}
@@ -109,6 +112,14 @@ func (t *text) doneOf(e runner.Event) string {
 	return s
 }
 
+// tested gives ", 6 checks, 1 known", of a run that was OK.
+func tested(o *runner.Outcome) string {
+	if o.After == nil {
+		return ""
+	}
+	return ", " + o.After.Summary()
+}
+
 // headline says where a run ended that is not OK.
 func (t *text) headline(e runner.Event) string {
 	o := e.Outcome
@@ -119,6 +130,8 @@ func (t *text) headline(e runner.Event) string {
 		return fmt.Sprintf("stopped at step %d of %d: the bundle is held.", o.Stopped, len(e.Plan.Steps))
 	case len(o.Results) == 0:
 		return "no step was started. Nothing was changed."
+	case o.Stopped == 0 && o.Before != nil && o.NotStarted == 0:
+		return t.doneOf(e) + "; the checks after them are not OK."
 	case o.Stopped == 0:
 		return fmt.Sprintf("%d done, %d not started.", o.Done, o.NotStarted)
 	}
@@ -236,7 +249,7 @@ func listFlag(plan *jobs.Plan) []string {
 // runEnd sums several nodes up, and says where the log is.
 func (t *text) runEnd(e runner.Event) {
 	if t.many() {
-		t.fleet()
+		t.table()
 	}
 	if e.Text != "" {
 		t.printf("%s\n", Escape(e.Text))
@@ -249,27 +262,27 @@ func (t *text) runEnd(e runner.Event) {
 // besideName is the room for a status, a step and a time beside a node's name.
 const besideName = 30
 
-// fleet is the table of several nodes.
-func (t *text) fleet() {
+// table shows how each of several nodes ended.
+func (t *text) table() {
 	rows := [][]string{{"NODE", "STATUS", "STEP", "TIME", "NOTE"}}
-	again := append([]string{t.o.Name}, append(slices.Clone(t.o.Args), "deploy")...)
-	bad, open := false, false
+	others, held := 0, false // that are not OK, and not left open by this run
 	counts := map[jobs.Status]int{}
 	for _, name := range t.nodes {
-		i := slices.IndexFunc(t.outcomes, func(o *runner.Outcome) bool { return o.Node == name })
-		o := &runner.Outcome{Node: name}
-		if i >= 0 {
-			o = t.outcomes[i]
+		o := t.outcomes[name]
+		if o == nil {
+			o = &runner.Outcome{Node: name}
 		}
 		counts[o.Status]++
-		if o.Status != jobs.OK {
-			bad, open = true, open || o.Open || o.Held != nil
-			again = append(again, name)
+		if o.Status != jobs.OK && !o.Open && !o.Own {
+			others++
+			held = held || o.Held != nil
 		}
 		// However long the name, the status is seen.
 		row := []string{fit(Line(name), max(t.width()-besideName, nameMin)), statusName(o.Status), t.at[name], "", t.noteOf(o)}
 		if o.Status != "" {
 			row[3] = took(o.Took)
+		} else {
+			row[2] = ""
 		}
 		rows = append(rows, row)
 	}
@@ -283,13 +296,42 @@ func (t *text) fleet() {
 			parts = append(parts, fmt.Sprintf("%d %s", counts[s], statusName(s)))
 		}
 	}
-	t.printf("\n%s\n", strings.Join(parts, ", "))
-	if bad {
-		label := "again"
-		if open {
-			label = "again, once each is free"
+	t.printf("\n%s", strings.Join(parts, ", "))
+	t.again(others, held)
+}
+
+// maxGoOn is how many nodes are named with how each is gone on with.
+const maxGoOn = 5
+
+// again ends the line below the table with what is to be typed next.
+func (t *text) again(others int, held bool) {
+	argv := func(command string) string {
+		words := append([]string{t.o.Name}, append(slices.Clone(t.o.Args), command, "@failed")...)
+		return Line(shellescape.QuoteCommand(append(words, t.list...)))
+	}
+	free := ""
+	if held {
+		free = ", once each is free"
+	}
+	switch {
+	case len(t.goOn) == 0 && others == 0:
+		t.printf("\n")
+		return
+	case len(t.goOn) == 0:
+		t.printf("   again%s: %s\n", free, argv("deploy"))
+		return
+	case len(t.goOn) > maxGoOn:
+		t.printf("\ngo on: %s\n", argv("step")+" --again")
+	default:
+		t.printf("\n")
+		for _, name := range t.nodes {
+			if p, ok := t.goOn[name]; ok {
+				t.printf("go on: %s\n", Line(p.lines()[0]))
+			}
 		}
-		t.printf("%s: %s\n", label, Line(shellescape.QuoteCommand(append(again, t.list...))))
+	}
+	if others > 0 {
+		t.printf("then%s: %s\n", free, argv("deploy"))
 	}
 }
 

@@ -24,15 +24,19 @@ type text struct {
 	nodes    []string   // of the run
 	version  string     // of conc
 	partial  map[string][]byte
-	outcomes []*runner.Outcome
-	gapped   bool              // the last line written is empty, or there is none
-	ended    bool              // a node's run has ended
-	at       map[string]string // node → "9/11", for the table at the end
-	list     []string          // the flag that names the list of a node's plan, if it is needed
+	forks    int // nodes at a time
+	wide     int // columns of their names, at most nodeMax
+	outcomes map[string]*runner.Outcome
+	gapped   bool                // the last line written is empty, or there is none
+	ended    bool                // a node's run has ended
+	told     bool                // and in more than one line
+	at       map[string]string   // node → "9/11", for the table at the end
+	goOn     map[string]proposal // how the nodes are gone on with whose bundle the run has left open
+	list     []string            // the flag that names the list of a node's plan, if it is needed
 }
 
 func newText(o Options) *text {
-	t := &text{o: o, live: o.Err, gapped: true, partial: map[string][]byte{}, at: map[string]string{}}
+	t := &text{o: o, live: o.Err, gapped: true, partial: map[string][]byte{}, at: map[string]string{}, outcomes: map[string]*runner.Outcome{}, goOn: map[string]proposal{}}
 	t.width = func() int { return math.MaxInt }
 	if Terminal(o.Out) {
 		t.width = func() int { return Width(o.Out) }
@@ -51,7 +55,10 @@ const (
 func (t *text) show(e runner.Event) {
 	switch e.Type {
 	case runner.RunStart:
-		t.nodes, t.version = e.Nodes, e.Version
+		t.nodes, t.version, t.forks = e.Nodes, e.Version, e.Forks
+		for _, n := range t.nodes {
+			t.wide = max(t.wide, min(cells(Line(n)), nodeMax))
+		}
 	case runner.NodeStart:
 		t.list = listFlag(e.Plan)
 		t.header(e)
@@ -61,13 +68,21 @@ func (t *text) show(e runner.Event) {
 		}
 	case runner.StepEnd:
 		t.flush(e)
-		if !t.o.Quiet || e.Result.Status != jobs.OK {
+		t.at[e.Node] = fmt.Sprintf("%d/%d", e.Result.Step, len(e.Plan.Steps))
+		if !t.brief() || e.Result.Status != jobs.OK {
 			t.step(e)
 		}
-	case runner.Note, runner.Lock:
+	case runner.TestEnd:
+		t.tests(e)
+	case runner.Note, runner.Lock, runner.Hold:
 		t.remark(e)
 	case runner.NodeEnd:
-		t.outcomes = append(t.outcomes, e.Outcome)
+		t.outcomes[e.Node] = e.Outcome
+		if argv := resume(t.o, e); argv != nil && e.Outcome.Open && e.Outcome.Status != jobs.OK {
+			t.goOn[e.Node] = proposal{"go on", [][]string{argv}}
+		} else if e.Outcome.Own {
+			t.goOn[e.Node] = proposal{"go on", [][]string{append(append([]string{t.o.Name}, t.o.Args...), "step", e.Node)}}
+		}
 		t.nodeEnd(e)
 	case runner.RunEnd:
 		t.runEnd(e)
@@ -76,9 +91,16 @@ func (t *text) show(e runner.Event) {
 
 func (t *text) many() bool { return len(t.nodes) > 1 }
 
+// fleet tells whether the lines of several nodes would come mixed: each then has
+// one when it has ended, and more only when it is not OK.
+func (t *text) fleet() bool { return t.many() && t.forks > 1 && !t.o.Verbose }
+
+// brief tells whether steps that are OK are left out.
+func (t *text) brief() bool { return t.o.Quiet || t.fleet() }
+
 // header says what is about to be done.
 func (t *text) header(e runner.Event) {
-	if t.o.Quiet {
+	if t.brief() {
 		return
 	}
 	if t.many() {
@@ -128,11 +150,7 @@ func (t *text) prefix(node string) string {
 	if !t.many() {
 		return ""
 	}
-	w := 0
-	for _, n := range t.nodes {
-		w = max(w, cells(Line(n)))
-	}
-	return pad(Line(node), min(w, nodeMax)) + "  "
+	return pad(Line(node), t.wide) + "  "
 }
 
 // columns makes a step line up to its status.
@@ -150,7 +168,6 @@ func (t *text) columns(e runner.Event) string {
 // step writes a step's line, and for one that is not OK what it said.
 func (t *text) step(e runner.Event) {
 	r := e.Result
-	t.at[e.Node] = fmt.Sprintf("%d/%d", r.Step, len(e.Plan.Steps))
 	line := t.columns(e)
 	used := cells(line) + 9 + 6 + 2
 	line += t.paint(r.Status, fmt.Sprintf("%-9s", r.Status)) + fmt.Sprintf("%6s", took(r.Took))

@@ -285,7 +285,8 @@ web1  FAILED       4/5   1.0s  exit 1
 web2  not started
 
 1 FAILED, 1 not started
-again, once each is free: conc deploy web1 web2 --jobs rollback
+go on: conc step web1 --from 4 --jobs rollback
+then: conc deploy @failed --jobs rollback
 `, err: "log: /home/ann/.local/state/conc/log.jsonl\n"},
 		{name: "a flood", play: func(s *script) {
 			s.begin()
@@ -353,8 +354,7 @@ web1  OK           1/5   0.1s
 web2  TIMED OUT    1/5   2m05s  over 2m
 db1   not started
 
-1 OK, 1 TIMED OUT, 1 not started
-again: conc deploy web2 db1
+1 OK, 1 TIMED OUT, 1 not started   again: conc deploy @failed
 `, err: "log: /home/ann/.local/state/conc/log.jsonl\n"},
 	}
 	for _, c := range cases {
