@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 	"internal/testnode/sshdtest": {"internal/testnode"},
 	"internal/rehearsal":         {"config", "bundle", "jobs", "internal/testnode"},
 	// It tests a deploy program as its user has it, and reads what that leaves behind.
-	"conctest":     {".", "config", "bundle", "jobs", "runner", "internal/rehearsal", "internal/agent"},
+	"conctest":     {".", "internal/cli", "config", "bundle", "jobs", "runner", "internal/rehearsal", "internal/agent"},
 	"internal/cli": nil,
 	// An Event is made of these packages' types: who reads it names them. A report
 	// of tests is nodetest's.
