@@ -154,7 +154,8 @@ func (s *Store) lacking(ctx context.Context, root *os.Root, q Query, present map
 	var mu sync.Mutex
 	one := func(ctx context.Context, dir *os.File, i int) error {
 		f := m.Files[i]
-		there, refused := false, ""
+		var there bool
+		var refused string
 		if present[f.Path] {
 			var err error
 			if there, refused, err = holds(ctx, dir, f); err != nil || there {

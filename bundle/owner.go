@@ -25,7 +25,8 @@ type Owner struct {
 	List    string    `json:"list"`
 	Message string    `json:"message,omitempty"`
 	Version string    `json:"version,omitempty"` // of conc
-	Release string    `json:"release,omitempty"` // of the application: the node's "version" attribute
+	Release string    `json:"release,omitempty"` // of the application: the node's "version" attribute, or else the program's
+	Program *Program  `json:"program,omitempty"` // that the run was begun with
 }
 
 // Short is the form of a run id that people see: the last 8 characters.

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -72,21 +72,30 @@ func (s *Store) finish(ctx context.Context, d *incoming) error {
 	return nil
 }
 
-// tidy removes what sessions that are over gathered of these files.
+// tidy removes what sessions that are over have gathered: that of this run is kept
+// for its next deliveries, but for these files; that of another run was of use
+// now, or will be never.
 func (s *Store) tidy(files []File) {
+	mine := map[string]bool{}
+	for _, f := range files {
+		mine[f.SHA256+partialEnd] = true
+	}
 	_ = s.alone(func() error { // they are swept some day
-		for _, f := range files {
-			if f.Size < large {
+		dirs, err := os.ReadDir(s.ways())
+		for _, e := range dirs {
+			dir := filepath.Join(s.ways(), e.Name())
+			if !over(dir) {
 				continue
 			}
-			for _, p := range s.partials(f.SHA256) {
-				if dir := filepath.Dir(p); over(dir) {
-					_ = os.Remove(p)
-					_ = os.Remove(dir) // where it is empty
+			gathered, _ := os.ReadDir(dir)
+			for _, g := range gathered {
+				if mine[g.Name()] || !strings.HasPrefix(e.Name(), Short(s.Run)+"-") {
+					_ = os.Remove(filepath.Join(dir, g.Name()))
 				}
 			}
+			_ = os.Remove(dir) // where it is empty
 		}
-		return nil
+		return err
 	})
 }
 
@@ -146,8 +155,16 @@ func (s *Store) open(d *incoming, r io.Reader) error {
 // complete makes objects of the partial ones. It is an error when one is missing,
 // or another than the manifest says.
 func (s *Store) complete(ctx context.Context, d *incoming) error {
-	return each(ctx, runtime.NumCPU(), len(d.place), func(ctx context.Context, n int) error {
-		f := d.m.Files[d.place[n]]
+	var all []File // each content once
+	seen := map[string]bool{}
+	for _, i := range d.place {
+		if f := d.m.Files[i]; !seen[f.SHA256] {
+			seen[f.SHA256] = true
+			all = append(all, f)
+		}
+	}
+	return each(ctx, runtime.NumCPU(), len(all), func(ctx context.Context, n int) error {
+		f := all[n]
 		if s.has(ctx, f.SHA256, f.Size) {
 			return nil
 		}
@@ -156,11 +173,6 @@ func (s *Store) complete(ctx context.Context, d *incoming) error {
 		switch {
 		case err == nil:
 			err = s.keep(temp, f.SHA256)
-			if errors.Is(err, fs.ErrNotExist) && s.has(ctx, f.SHA256, f.Size) { // a twin was faster
-				err = nil
-			}
-		case errors.Is(err, fs.ErrNotExist) && s.has(ctx, f.SHA256, f.Size):
-			err = nil
 		case ctx.Err() != nil:
 			return ctx.Err()
 		default:
@@ -181,9 +193,13 @@ func (s *Store) settle(ctx context.Context, d *incoming) error {
 		return err
 	}
 	defer root.Close()
-	p := &placing{s: s, d: d, root: root, apart: apart(s.dir(), d.m.Root), names: map[string]bool{}}
+	p := &placing{s: s, d: d, root: root, apart: apart(s.dir(), d.m.Root), names: map[string]bool{}, first: map[string]string{}}
 	for _, i := range d.place {
-		p.names[path.Dir(d.m.Files[i].Path)] = true
+		f := d.m.Files[i]
+		p.names[path.Dir(f.Path)] = true
+		if p.first[f.SHA256] == "" {
+			p.first[f.SHA256] = f.Path
+		}
 	}
 	if len(p.names) <= maxOpen {
 		p.dirs = map[string]*os.File{}
@@ -205,8 +221,9 @@ type placing struct {
 	root *os.Root
 	many bool
 
-	apart bool            // the objects are on another file system
-	names map[string]bool // of the destinations' directories
+	apart bool              // the objects are on another file system
+	names map[string]bool   // of the destinations' directories
+	first map[string]string // by sha256: of those with that content, the one that may be a link
 
 	mu   sync.Mutex
 	dirs map[string]*os.File // of them, open; nil when they are too many for that
@@ -281,6 +298,9 @@ func (p *placing) lay(ctx context.Context, f File) (how int, err error) {
 
 // mayLink tells whether f's object has no other place yet, and gives it its mode.
 func (p *placing) mayLink(f File) bool {
+	if p.first[f.SHA256] != f.Path {
+		return false
+	}
 	object := p.s.object(f.SHA256)
 	fi, err := os.Lstat(object)
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -12,15 +11,6 @@ import (
 	"syscall"
 	"testing"
 )
-
-func mustJSON(t *testing.T, x any) []byte {
-	t.Helper()
-	p, err := json.Marshal(x)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
-}
 
 func appendTo(name, s string) error {
 	f, err := os.OpenFile(name, os.O_APPEND|os.O_WRONLY, 0)

@@ -59,7 +59,7 @@ type incoming struct {
 // is on its way, and in this session's.
 func (s *Store) dir() string  { return filepath.Join(s.Home, ".conc", "cache") }
 func (s *Store) ways() string { return filepath.Join(s.dir(), "in") }
-func (s *Store) in() string   { return filepath.Join(s.ways(), s.token) }
+func (s *Store) in() string   { return filepath.Join(s.ways(), Short(s.Run)+"-"+s.token) }
 
 // object is where an object is.
 func (s *Store) object(sum string) string {

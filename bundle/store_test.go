@@ -106,6 +106,13 @@ func TestTheCache(t *testing.T) {
 		}
 		f.holds(t, "one", p)
 		f.holds(t, "two", p)
+		if err := appendTo(filepath.Join(f.bundle, "one"), "changed"); err != nil {
+			t.Fatal(err)
+		}
+		f.holds(t, "two", p)
+		if err := os.Truncate(filepath.Join(f.bundle, "one"), int64(len(p))); err != nil {
+			t.Fatal(err)
+		}
 		// One of them is there, and no object.
 		f.store.Limit = 0
 		f.again()

@@ -17,6 +17,7 @@ type File struct {
 	nodes    catalogue
 	lists    catalogue
 	suites   catalogue
+	rehearse Rehearse
 	warnings Problems
 }
 

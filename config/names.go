@@ -9,17 +9,18 @@ import (
 
 // The kinds of section.
 const (
-	kindDefault = "DEFAULT"
-	kindGroup   = "group"
-	kindNode    = "node"
-	kindJobs    = "jobs"
-	kindSuite   = "nodetest"
+	kindDefault  = "DEFAULT"
+	kindGroup    = "group"
+	kindNode     = "node"
+	kindJobs     = "jobs"
+	kindSuite    = "nodetest"
+	kindRehearse = "rehearse"
 )
 
 // kinds is in the order that a reader expects them in.
-var kinds = []string{kindDefault, kindGroup, kindNode, kindJobs, kindSuite}
+var kinds = []string{kindDefault, kindGroup, kindNode, kindJobs, kindSuite, kindRehearse}
 
-const kindsHint = "sections are [DEFAULT], [group:NAME], [node:NAME], [jobs:NAME] and [nodetest:NAME]"
+const kindsHint = "sections are [DEFAULT], [group:NAME], [node:NAME], [jobs:NAME], [nodetest:NAME] and [rehearse]"
 
 // parseTitle takes a section's title apart. The Problem has no origin yet.
 func parseTitle(s string) (kind, name string, _ *Problem) {
@@ -27,6 +28,8 @@ func parseTitle(s string) (kind, name string, _ *Problem) {
 	switch {
 	case s == kindDefault:
 		return kindDefault, "", nil
+	case s == kindRehearse:
+		return kindRehearse, "", nil
 	case !named || kind != kindGroup && kind != kindNode && kind != kindJobs && kind != kindSuite:
 		return "", "", &Problem{Reason: "unknown section " + title(s, ""), Hint: titleHint(kind, name)}
 	case !isName(name):
@@ -49,6 +52,8 @@ func titleHint(kind, name string) string {
 		return kindsHint
 	case near[0] == kindDefault:
 		return "did you mean [DEFAULT]?"
+	case near[0] == kindRehearse:
+		return "did you mean [rehearse]?"
 	case !isName(name):
 		name = "NAME"
 	}

@@ -123,12 +123,18 @@ func (p *parser) line(s *section, k indexedKey, at Origin) {
 		problem = &Problem{Reason: "nothing after the ="}
 	}
 	for _, w := range words {
-		if problem == nil {
+		if problem == nil && s.kind != kindRehearse { // where nothing is substituted
 			_, problem = split(w)
 		}
 	}
 	if problem != nil {
 		p.complain(at, named(k.name, *problem))
+		return
+	}
+	if s.kind == kindRehearse {
+		if problem := p.file.rehearse.line(k.name, words); problem != nil {
+			p.complain(at, *problem)
+		}
 		return
 	}
 	s.lines = append(s.lines, Line{Name: k.name, Words: words, Origin: at})

@@ -41,7 +41,6 @@ func TestRefused(t *testing.T) {
 		{"group called all", node + "[group:all]\n", []string{"d.ini:2:", "@all"}},
 		{"unknown section", node + "[nodes:x]\n", []string{"d.ini:2: unknown section [nodes:x]", "did you mean [node:x]?"}},
 		{"default", node + "[default]\n", []string{"d.ini:2:", "did you mean [DEFAULT]?"}},
-		{"rehearse is for later", node + "[rehearse]\n", []string{"d.ini:2: unknown section [rehearse]", "[jobs:NAME]"}},
 		{"open title", "[node:web1\n", []string{"d.ini:1:", "no ]"}},
 		{"text behind a title", "[node:web1] x\n", []string{"d.ini:1:", `"x"`}},
 		{"no value", node + "admin\n", []string{`d.ini:2: "admin" is neither`}},

@@ -70,6 +70,7 @@ func Perform(ctx context.Context, s Step, env *Env) Result {
 
 	r := Result{Step: s.N}
 	op, err := s.reveal(e)
+	s, op = s.rehearse(op)
 	if err == nil && s.AsRoot() && os.Geteuid() != 0 {
 		err = Errorf("a sudo step can be run by root only")
 	}

@@ -19,6 +19,8 @@ type Step struct {
 	Words  []string      // as in Spec; nil for an op of a Go list
 	Origin config.Origin // where the line was written
 	cat    Catalogue
+
+	rehearsal Rehearsal
 }
 
 // AsRoot tells whether a step is to be performed as root: one with sudo is, but
@@ -55,6 +57,7 @@ type Plan struct {
 type Planner struct {
 	Catalogue Catalogue
 	Lists     map[string]List // of a Go program; a [jobs:NAME] of the same name is an error
+	Rehearsal Rehearsal       // stands around every op; nil: none
 }
 
 // maxRetry bounds the modifier retry.
@@ -134,7 +137,7 @@ func (p Planner) planIni(f *config.File, node *config.Node, list string) (*Plan,
 		s.N = i + 1
 		steps = append(steps, s)
 	}
-	return finish(node, list, steps, problems)
+	return p.finish(node, list, steps, problems)
 }
 
 // planGo numbers and checks a list of a Go program.
@@ -172,12 +175,15 @@ func (p Planner) planGo(f *config.File, node *config.Node, list string, jobs Lis
 		}
 		steps = append(steps, s)
 	}
-	return finish(node, list, steps, problems)
+	return p.finish(node, list, steps, problems)
 }
 
-func finish(node *config.Node, list string, steps []Step, problems config.Problems) (*Plan, error) {
+func (p Planner) finish(node *config.Node, list string, steps []Step, problems config.Problems) (*Plan, error) {
 	if len(problems) > 0 {
 		return nil, problems
+	}
+	for i := range steps {
+		steps[i].rehearsal = p.Rehearsal
 	}
 	plan := &Plan{Node: node, List: list, Steps: steps}
 	digest, err := plan.digest()

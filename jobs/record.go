@@ -1,6 +1,10 @@
 package jobs
 
-import "time"
+import (
+	"time"
+
+	"example.org/conc/bundle"
+)
 
 // RecordType is what a Record tells of.
 type RecordType string
@@ -45,11 +49,13 @@ type PlanRecord struct {
 	Digest  string `json:"digest"`
 	Release string `json:"release,omitempty"` // the node's version, as its owner record has it
 	Command string `json:"command"`           // "deploy" or "step"
-	From    int    `json:"from"`
-	To      int    `json:"to"`
-	By      string `json:"by"`   // user@host
-	File    string `json:"file"` // deploy.ini's path on that host
-	Steps   []Spec `json:"steps"`
+
+	Program *bundle.Program `json:"program,omitempty"` // that does this part of the run
+	From    int             `json:"from"`
+	To      int             `json:"to"`
+	By      string          `json:"by"`   // user@host
+	File    string          `json:"file"` // deploy.ini's path on that host
+	Steps   []Spec          `json:"steps"`
 }
 
 // Mark is a person's word for a step.

@@ -59,6 +59,7 @@ func (p Planner) Rebuild(node *config.Node, list string, specs []Spec) (*Plan, e
 		if faults := s.faults(node); len(faults) > 0 {
 			return nil, fmt.Errorf("step %d %q: %s", i+1, spec.Name, faults[0])
 		}
+		s.rehearsal = p.Rehearsal
 		steps[i] = s
 	}
 	plan := &Plan{Node: node, List: list, Steps: steps}

@@ -46,6 +46,7 @@ type Event struct {
 	Nodes   []string
 	Forks   int    // how many of them at a time
 	Version string // of conc
+	Program *bundle.Program
 
 	// NodeStart to NodeEnd
 	Plan   *jobs.Plan

@@ -9,14 +9,16 @@ import (
 
 	"example.org/conc/internal/agent"
 	"example.org/conc/jobs"
+	"example.org/conc/nodetest"
 )
 
 // App is what a deploy program brings along; conc.App is made into one.
 type App struct {
-	Name    string               // of the program; "" is "conc"
-	Release string               // of the application
+	Name    string               // of the program; "": see program.name
+	Release string               // of the application; "": see program.identity
 	Lists   map[string]jobs.List // by name
 	Ops     jobs.Catalogue       // beside the stock ones
+	Checks  nodetest.Catalogue   // beside the stock ones
 }
 
 // Streams are the process's own.
@@ -36,6 +38,9 @@ func Main(ctx context.Context, app App, args []string, s Streams) int {
 	p := &program{app: app, streams: s}
 	var err error
 	if p.env, err = surroundings(); err != nil {
+		return p.report(args, err)
+	}
+	if err := app.faults(); err != nil {
 		return p.report(args, err)
 	}
 	return p.main(ctx, args)

@@ -104,13 +104,17 @@ func (p *program) showPast(all []pastRun) error {
 		row("list", "%s", strings.TrimSpace(r.state.Plan.List+"  "+r.state.Plan.Release))
 		row("file", "%s", r.state.Plan.File)
 		for j, s := range r.setOuts {
+			with := ""
+			if s.Plan.Program.Own() {
+				with = ", with " + s.Plan.Program.String()
+			}
 			if j == 0 {
-				row("begun", "%s by %s", ui.When(s.Time, now), s.Plan.By)
+				row("begun", "%s by %s%s", ui.When(s.Time, now), s.Plan.By, with)
 				continue
 			}
-			other := ""
+			other := with
 			if was := r.setOuts[j-1].Plan.Release; was != s.Plan.Release {
-				other = fmt.Sprintf("; the version was %s, and is %s", cmp.Or(was, "none"), cmp.Or(s.Plan.Release, "none"))
+				other += fmt.Sprintf("; the version was %s, and is %s", cmp.Or(was, "none"), cmp.Or(s.Plan.Release, "none"))
 			}
 			row("gone on", "%s by %s, from step %d%s", ui.When(s.Time, now), s.Plan.By, max(1, s.Plan.From), other)
 		}
@@ -225,10 +229,11 @@ type pastRunJSON struct {
 }
 
 type setOutJSON struct {
-	TS      time.Time `json:"ts"`
-	By      string    `json:"by"`
-	From    int       `json:"from"`
-	Release string    `json:"release,omitempty"`
+	TS      time.Time       `json:"ts"`
+	By      string          `json:"by"`
+	From    int             `json:"from"`
+	Release string          `json:"release,omitempty"`
+	Program *bundle.Program `json:"program,omitempty"`
 }
 
 func (p *program) pastJSON(all []pastRun, steps bool) error {
@@ -242,7 +247,7 @@ func (p *program) pastJSON(all []pastRun, steps bool) error {
 			j.Source = "node"
 		}
 		for _, s := range r.setOuts {
-			j.Began = append(j.Began, setOutJSON{TS: s.Time.UTC(), By: s.Plan.By, From: max(1, s.Plan.From), Release: s.Plan.Release})
+			j.Began = append(j.Began, setOutJSON{TS: s.Time.UTC(), By: s.Plan.By, From: max(1, s.Plan.From), Release: s.Plan.Release, Program: s.Plan.Program})
 		}
 		if steps {
 			j.Steps = stepRecords(r.state.Steps)

@@ -30,7 +30,10 @@ var mayImport = map[string][]string{
 	"internal/sshconn":           {"config"},
 	"internal/testnode":          {},
 	"internal/testnode/sshdtest": {"internal/testnode"},
-	"internal/cli":               nil,
+	"internal/rehearsal":         {"config", "bundle", "jobs", "internal/testnode"},
+	// It tests a deploy program as its user has it, and reads what that leaves behind.
+	"conctest":     {".", "internal/cli", "config", "bundle", "jobs", "runner", "internal/rehearsal", "internal/agent"},
+	"internal/cli": nil,
 	// An Event is made of these packages' types: who reads it names them. A report
 	// of tests is nodetest's.
 	"internal/ui": {"runner", "jobs", "config", "bundle", "nodetest"},

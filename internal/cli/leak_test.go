@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"crypto/sha256"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -32,7 +34,11 @@ func TestManyDeploysLeaveNothing(t *testing.T) {
 		}))
 		o.want(code, "deploy", "web1")
 	}
-	release := func(name string) { o.write("app.txt", strings.Repeat(name+"\n", 1<<19)) }
+	release := func(name string) { // 5 MiB that do not shrink
+		data := make([]byte, 5<<20)
+		_, _ = rand.NewChaCha8(sha256.Sum256([]byte(name))).Read(data) // never fails
+		o.write("app.txt", string(data))
+	}
 	release("the first one")
 	deploy(0, good, "60s")
 	before := holdings(t)
@@ -81,6 +87,7 @@ func TestManyDeploysLeaveNothing(t *testing.T) {
 
 // kept is what conc keeps, and the test's own files: all else is left over.
 var kept = regexp.MustCompile(`^(app\.txt|deploy\.ini|bundles/|last/|last/[0-9a-f]{16}\.jsonl|(\.conc/)?runs/|\.conc/|\.conc/bin/|\.conc/bin/conc-[0-9a-f]{64}` +
+	`|\.conc/cache/(in/|names\.json|[0-9a-f]{64})?|index\.json` +
 	`|(\.conc/)?runs/[0-9A-Z]{26}/(journal|alive|state\.json|out-\d\d\.log|log\.jsonl|web1\.(journal|alive))?)$`)
 
 // held is what a process has.

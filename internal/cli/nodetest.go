@@ -74,7 +74,7 @@ after the first time is what has changed.`,
 }
 
 // checks is what a program can look at on a node.
-func (p *program) checks() nodetest.Catalogue { return nodetest.Stock() }
+func (p *program) checks() nodetest.Catalogue { return append(nodetest.Stock(), p.app.Checks...) }
 
 // examinee is one node's share of nodetest.
 type examinee struct {

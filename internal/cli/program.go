@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -27,6 +28,8 @@ type program struct {
 	leaving atomic.Bool // Ctrl-C came three times
 	pool    sshconn.Pool
 	log     logOf // the last one that was read, while runs are looked at
+
+	rehearsal jobs.Rehearsal // that this process is a part of; nil: it is none
 }
 
 // environment is what a command takes from the process around it. Nothing else
@@ -39,6 +42,7 @@ type environment struct {
 	Hostname   string
 	Getenv     func(string) string
 	Now        func() time.Time
+	Build      *debug.BuildInfo // what this program was built from; nil: not known
 }
 
 // surroundings reads the process's environment.
@@ -52,6 +56,7 @@ func surroundings() (environment, error) {
 		}
 		e.Home = u.HomeDir
 	}
+	e.Build, _ = debug.ReadBuildInfo()
 	if e.Executable, err = os.Executable(); err != nil {
 		return e, fmt.Errorf("the program's own file is not known: %w", err)
 	}
@@ -76,17 +81,12 @@ func stateDir(getenv func(string) string, home string) string {
 	return filepath.Join(base, "conc")
 }
 
-// name is what the program is called in its messages.
-func (p *program) name() string {
-	if p.app.Name != "" {
-		return p.app.Name
-	}
-	return "conc"
-}
-
 // load reads deploy.ini, and says what is odd in it. The error is config.Problems.
 func (p *program) load() (*config.File, error) {
 	f, err := p.read()
+	if err == nil {
+		err = p.app.twice(f)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -135,8 +135,11 @@ func (p *program) at(name string) (task, error) {
 
 // planner knows the stock ops and those of the application.
 func (p *program) planner() jobs.Planner {
-	return jobs.Planner{Catalogue: p.catalogue(), Lists: p.app.Lists}
+	return jobs.Planner{Catalogue: p.catalogue(), Lists: p.app.Lists, Rehearsal: p.rehearsal}
 }
+
+// Planner makes the plans of an application, for those who test it.
+func Planner(app App) jobs.Planner { return (&program{app: app}).planner() }
 
 // agentProgram is what both ends of a deploy share.
 func (p *program) agentProgram() agent.Program {

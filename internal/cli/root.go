@@ -10,6 +10,8 @@ import (
 
 	"al.essio.dev/pkg/shellescape"
 	"github.com/spf13/cobra"
+
+	"example.org/conc/internal/rehearsal"
 )
 
 // globals are the flags that every command has.
@@ -192,6 +194,10 @@ func (p *program) main(ctx context.Context, args []string) (code int) {
 		}
 	}()
 	defer p.pool.Close()
+	var err error
+	if p.rehearsal, err = rehearsal.FromEnvironment(p.env.Getenv); err != nil {
+		return p.report(args, err)
+	}
 	cmd := p.root()
 	cmd.SetArgs(args)
 	cmd.SetIn(p.streams.In)

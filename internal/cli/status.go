@@ -196,16 +196,17 @@ func (p *program) proposals(t task, seen *look) [][2]string {
 
 // statusJSON is a node's status for programs.
 type statusJSON struct {
-	V      int        `json:"v"`
-	Type   string     `json:"type"`
-	Node   string     `json:"node"`
-	State  string     `json:"state"` // free, held, open, at work, in doubt, unknown, or a step's status
-	Run    string     `json:"run,omitempty"`
-	Holder string     `json:"holder,omitempty"`
-	Since  *time.Time `json:"since,omitempty"`
-	Note   string     `json:"note,omitempty"`
-	Error  string     `json:"error,omitempty"`
-	Next   int        `json:"next,omitempty"` // the step that a resume would begin with
+	V       int             `json:"v"`
+	Type    string          `json:"type"`
+	Node    string          `json:"node"`
+	State   string          `json:"state"` // free, held, open, at work, in doubt, unknown, or a step's status
+	Run     string          `json:"run,omitempty"`
+	Holder  string          `json:"holder,omitempty"`
+	Since   *time.Time      `json:"since,omitempty"`
+	Note    string          `json:"note,omitempty"`
+	Program *bundle.Program `json:"program,omitempty"` // that the run was begun with
+	Error   string          `json:"error,omitempty"`
+	Next    int             `json:"next,omitempty"` // the step that a resume would begin with
 	// What is not as it was delivered, in a bundle that nobody is at work in: "app.conf (changed)".
 	Changed []string      `json:"changed,omitempty"`
 	Steps   []statusStepJ `json:"steps,omitempty"`
@@ -241,6 +242,7 @@ func (p *program) statusRecord(name string, seen *look, err error) statusJSON {
 	}
 	o := seen.held.Owner
 	r.State, r.Run, r.Holder, r.Since, r.Note = stateWord(seen), bundle.Short(o.Run), o.User+"@"+o.Host, &o.Since, o.Message
+	r.Program = o.Program
 	r.Next = seen.state.Next()
 	r.Steps, r.Changed = stepRecords(seen.state.Steps), seen.changed
 	return r

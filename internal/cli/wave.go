@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -55,7 +56,7 @@ func (p *program) run(ctx context.Context, f *config.File, tasks []task, o runOp
 	} else {
 		defer w.last.close()
 	}
-	w.emit(runner.Event{Type: runner.RunStart, Command: o.command, Nodes: names, Forks: o.forks, Version: Version})
+	w.emit(runner.Event{Type: runner.RunStart, Command: o.command, Nodes: names, Forks: o.forks, Version: Version, Program: p.identity()})
 	outcomes := w.all(ctx, tasks)
 	if err := w.index.Save(); err != nil {
 		w.log.Warn().Err(err).Msg("what is known of local files is not kept")
@@ -184,13 +185,15 @@ const notStarted jobs.Status = ""
 
 // one takes one node through its plan; g is where it waits for others, or nil.
 func (w *wave) one(ctx context.Context, t task, g *gate) *runner.Outcome {
+	program := w.identity()
 	owner := bundle.Owner{
 		V: 1, Run: t.run, User: w.env.User, Host: w.env.Hostname, Since: w.env.Now().UTC(),
 		Node: t.node.Name(), List: t.plan.List, Message: w.options.message,
-		Version: Version, Release: t.node.Get("version"),
+		Version: Version, Release: cmp.Or(t.node.Get("version"), program.Release), Program: program,
 	}
 	setOut := &jobs.PlanRecord{
-		Run: t.run, Node: t.node.Name(), List: t.plan.List, Digest: t.plan.Digest,
+		Program: program,
+		Run:     t.run, Node: t.node.Name(), List: t.plan.List, Digest: t.plan.Digest,
 		Release: owner.Release, Command: w.options.command, From: t.from, To: t.to, By: w.who(), File: absolute(w.file.Path),
 	}
 	if t.resume != nil {

@@ -16,11 +16,12 @@ import (
 // ("v":1); within it, fields and types are only added. Every line has v, type,
 // ts (RFC 3339, UTC) and, once there is one, run (the short id).
 //
-//	run_start   id (whole), cmd, nodes, conc
+//	run_start   id (whole), cmd, nodes, conc, program {name, release, revision, modified}
 //	node_start  node, target, list, digest, from, to, steps
 //	connected   node
 //	note        node, message, hint
-//	lock        node, holder {dir, user, host, run, since, list, message, step, alive}
+//	lock        node, holder {dir, user, host, run, since, list, message, step, alive,
+//	            program}
 //	step        node, step, of, name, where, op, status, ms; exit, signal, tries,
 //	            message, hint, note, tail, lines, bytes where there is something
 //	tests       node, when ("before" or "after" the steps), suite, status (of what was
@@ -56,10 +57,11 @@ type record struct {
 	Run  string `json:"run,omitempty"`
 	Node string `json:"node,omitempty"`
 
-	ID    string   `json:"id,omitempty"`
-	Cmd   string   `json:"cmd,omitempty"`
-	Nodes []string `json:"nodes,omitempty"`
-	Conc  string   `json:"conc,omitempty"`
+	ID      string          `json:"id,omitempty"`
+	Cmd     string          `json:"cmd,omitempty"`
+	Nodes   []string        `json:"nodes,omitempty"`
+	Conc    string          `json:"conc,omitempty"`
+	Program *bundle.Program `json:"program,omitempty"`
 
 	Target string `json:"target,omitempty"`
 	List   string `json:"list,omitempty"`
@@ -100,15 +102,16 @@ type record struct {
 }
 
 type holder struct {
-	Dir     string `json:"dir"`
-	User    string `json:"user,omitempty"`
-	Host    string `json:"host,omitempty"`
-	Run     string `json:"run,omitempty"`
-	Since   string `json:"since,omitempty"`
-	List    string `json:"list,omitempty"`
-	Message string `json:"message,omitempty"`
-	Step    string `json:"step,omitempty"`
-	Alive   bool   `json:"alive"`
+	Dir     string          `json:"dir"`
+	User    string          `json:"user,omitempty"`
+	Host    string          `json:"host,omitempty"`
+	Run     string          `json:"run,omitempty"`
+	Since   string          `json:"since,omitempty"`
+	List    string          `json:"list,omitempty"`
+	Message string          `json:"message,omitempty"`
+	Step    string          `json:"step,omitempty"`
+	Alive   bool            `json:"alive"`
+	Program *bundle.Program `json:"program,omitempty"`
 }
 
 type stepStatus struct {
@@ -136,7 +139,7 @@ func (j *jsonLines) show(e runner.Event) {
 	switch e.Type {
 	case runner.RunStart:
 		j.began = e.Time
-		r.ID, r.Cmd, r.Nodes, r.Conc = e.Run, e.Command, e.Nodes, e.Version
+		r.ID, r.Cmd, r.Nodes, r.Conc, r.Program = e.Run, e.Command, e.Nodes, e.Version, e.Program
 	case runner.NodeStart:
 		r.Target, r.From, r.To = e.Target, e.From, e.To
 		r.List, r.Digest, r.Steps = e.Plan.List, e.Plan.Digest, e.To-e.From+1
@@ -315,6 +318,7 @@ func holderOf(h *bundle.HeldError) *holder {
 	r := &holder{Dir: h.Dir, Step: h.Step, Alive: h.Alive}
 	if o := h.Owner; o != nil {
 		r.User, r.Host, r.Run, r.List, r.Message = o.User, o.Host, bundle.Short(o.Run), o.List, o.Message
+		r.Program = o.Program
 		r.Since = o.Since.UTC().Format(time.RFC3339)
 	}
 	return r

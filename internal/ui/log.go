@@ -42,6 +42,9 @@ func Log(w io.Writer) runner.Sink {
 		switch e.Type {
 		case runner.RunStart:
 			line = line.Str("command", e.Command).Strs("nodes", e.Nodes).Str("conc", e.Version)
+			if e.Program != nil {
+				line = line.Any("program", e.Program)
+			}
 		case runner.NodeStart:
 			line = line.Str("target", e.Target).Str("list", e.Plan.List).Str("digest", e.Plan.Digest).Int("from", e.From).Int("to", e.To)
 		case runner.StepStart:

@@ -53,6 +53,11 @@ func State(f Found) string {
 		if p := f.State.Plan; p != nil && p.By != h.Owner.User+"@"+h.Owner.Host {
 			row("last by", p.By)
 		}
+		if p := f.State.Plan; p != nil && p.Program.Own() {
+			row("program", p.Program.String())
+		} else if h.Owner.Program.Own() {
+			row("program", h.Owner.Program.String())
+		}
 		if h.Owner.Message != "" {
 			row("note", `"`+h.Owner.Message+`"`)
 		}

@@ -22,7 +22,7 @@ type text struct {
 	live     io.Writer  // where live output goes
 	width    func() int // of the terminal; math.MaxInt when it is none
 	nodes    []string   // of the run
-	version  string     // of conc
+	program  string     // and its version
 	partial  map[string][]byte
 	forks    int // nodes at a time
 	wide     int // columns of their names, at most nodeMax
@@ -55,7 +55,10 @@ const (
 func (t *text) show(e runner.Event) {
 	switch e.Type {
 	case runner.RunStart:
-		t.nodes, t.version, t.forks = e.Nodes, e.Version, e.Forks
+		t.nodes, t.program, t.forks = e.Nodes, strings.TrimSpace(t.o.Name+" "+e.Version), e.Forks
+		if e.Program.Own() {
+			t.program = e.Program.String()
+		}
 		for _, n := range t.nodes {
 			t.wide = max(t.wide, min(cells(Line(n)), nodeMax))
 		}
@@ -112,7 +115,7 @@ func (t *text) header(e runner.Event) {
 		return
 	}
 	parts := []string{
-		strings.TrimSpace(t.o.Name + " " + t.version), "run " + bundle.Short(e.Run), Line(e.Node) + " = " + Line(e.Target),
+		t.program, "run " + bundle.Short(e.Run), Line(e.Node) + " = " + Line(e.Target),
 		"list " + Line(e.Plan.List), stepsOf(e),
 	}
 	t.printf("%s\n\n", strings.Join(flow(parts, min(t.width(), 80)), "\n"))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"example.org/conc"
 	"example.org/conc/config"
 	"example.org/conc/jobs"
 
@@ -16,29 +17,21 @@ import (
 // many orders are migrated, and then it does.
 const FailAfter = "migrate.fail_after"
 
-// Migrate brings the shop's data to the schema of a release, newer or older.
+// Migrate brings the shop's data to the schema of a release, newer or older. The
+// tags say how a line of deploy.ini fills it in.
 type Migrate struct {
-	Data    string // the data directory; relative: in the node's home
-	Release string
+	Data    string `conc:"DATA"` // the data directory; relative: in the node's home
+	Release string `conc:"RELEASE"`
 }
 
 func migrateEntry() jobs.Entry {
-	return jobs.Entry{
-		Name:    "migrate",
-		Args:    "DATA RELEASE",
-		Summary: "bring the shop's data to the schema of a release",
-		Help: `RELEASE may be newer or older than the one that wrote the data. They are replaced
+	e := conc.Op("migrate", "bring the shop's data to the schema of a release", Migrate{})
+	e.Help = `RELEASE may be newer or older than the one that wrote the data. They are replaced
 as a whole: a reader sees the old ones or the new ones.
 
-BLOCKED: the shop is running. FAILED: an order cannot be read; nothing is changed.`,
-		Example: "remote timeout=10m migrate %(data)s %(version)s",
-		Parse: func(args []string) (jobs.Op, error) {
-			if len(args) != 2 {
-				return nil, fmt.Errorf("it takes two arguments, not %d", len(args))
-			}
-			return Migrate{Data: args[0], Release: args[1]}, nil
-		},
-	}
+BLOCKED: the shop is running. FAILED: an order cannot be read; nothing is changed.`
+	e.Example = "remote timeout=10m migrate %(data)s %(version)s"
+	return e
 }
 
 // Validate looks at the release before anything is connected to.

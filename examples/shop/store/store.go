@@ -162,6 +162,9 @@ func Open(dir string, schema int) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := fmt.Fprintln(lock, os.Getpid()); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
 	return &Store{Data: d, lock: lock, file: file}, nil
 }
 

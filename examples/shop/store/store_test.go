@@ -62,7 +62,7 @@ func TestInUse(t *testing.T) {
 	if _, err := Migrate(dir, 2, nil); !errors.Is(err, ErrInUse) {
 		t.Errorf("got %v, want %v", err, ErrInUse)
 	}
-	if pid, err := User(dir); pid != os.Getpid() || err != nil {
+	if pid, err := Service(dir); pid != os.Getpid() || err != nil {
 		t.Errorf("got %d, %v, want %d", pid, err, os.Getpid())
 	}
 	if _, err := s.Add("milk", 120); err != nil {
@@ -71,7 +71,7 @@ func TestInUse(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if pid, err := User(dir); pid != 0 || err != nil {
+	if pid, err := Service(dir); pid != 0 || err != nil {
 		t.Errorf("got %d, %v, want nobody", pid, err)
 	}
 	if _, err := Open(dir, 2); err == nil {
@@ -88,5 +88,39 @@ func TestWhatIsNoPrice(t *testing.T) {
 		if o, err := parse([]byte(`{"id":1,"item":"tea","price":"`+price+`"}`), 1); err == nil {
 			t.Errorf("%q: got %d cents", price, o.Cents)
 		}
+	}
+}
+
+// A look at who has the data must not keep a service from having them.
+func TestServiceOnlyLooks(t *testing.T) {
+	dir := put(t, 1)
+	over := make(chan struct{})
+	looked := make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-over:
+				looked <- nil
+				return
+			default:
+			}
+			if _, err := Service(dir); err != nil && !errors.Is(err, ErrInUse) {
+				looked <- err
+				return
+			}
+		}
+	}()
+	for range 50 {
+		s, err := Open(dir, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(over)
+	if err := <-looked; err != nil {
+		t.Error(err)
 	}
 }

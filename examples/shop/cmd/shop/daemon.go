@@ -60,7 +60,7 @@ func start(confName string) error {
 			return fmt.Errorf("the service ended: %w\n%s", err, words)
 		case <-time.After(20 * time.Millisecond):
 		}
-		if pid, err := store.User(c.Data); err == nil && pid == cmd.Process.Pid {
+		if pid, err := store.Service(c.Data); err == nil && pid == cmd.Process.Pid {
 			fmt.Println("release", release, "runs, process", pid)
 			return nil
 		}
@@ -74,7 +74,7 @@ func stop(confName string) error {
 	if err != nil {
 		return err
 	}
-	pid, err := store.User(c.Data)
+	pid, err := store.Service(c.Data)
 	if err != nil || pid == 0 {
 		return err
 	}
@@ -82,7 +82,7 @@ func stop(confName string) error {
 		return err
 	}
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if now, err := store.User(c.Data); err == nil && now != pid {
+		if now, err := store.Service(c.Data); err == nil && now != pid {
 			fmt.Println("stopped, process", pid)
 			return nil
 		}

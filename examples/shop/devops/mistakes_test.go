@@ -1,0 +1,245 @@
+package devops_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"example.org/conc/conctest"
+	"example.org/conc/config"
+	"example.org/conc/jobs"
+)
+
+// A check looks for one kind of mistake in a project; nil is that there is none.
+type check func(t testing.TB, p project) error
+
+// Our project has none of the mistakes that the checks look for.
+func TestChecks(t *testing.T) {
+	for name, check := range map[string]check{
+		"every node has what its lists need": everyNode,
+		"every list closes its bundles":      closes,
+		"exit status decides":                exitDecides,
+		"repeatable steps are":               repeatable,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if err := check(t, shop(t)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// The checks are worth something: each of these mistakes is found.
+func TestMistakesAreFound(t *testing.T) {
+	p := shop(t)
+	for _, tt := range []struct {
+		mistake string
+		project project
+		check   check
+		want    string
+	}{
+		{
+			"a migration that is not repeatable, but marked so",
+			p.with(t, " migrate %(data)s", " vouchers %(data)s"), repeatable,
+			"step migrate: done twice, it leaves another shop/data/orders.jsonl",
+		},
+		{
+			"a list that leaves the node's bundle open",
+			p.with(t, "close     = remote close_bundle\n", ""), closes,
+			"list release leaves the remote bundle open",
+		},
+		{
+			"a list that leaves the workstation's bundle open",
+			p.with(t, "unstage   = local  close_bundle\n", ""), closes,
+			"list release leaves the local bundle open",
+		},
+		{
+			"a step that goes by output, not by exit status",
+			p.with(t, "run shop/current/bin/shop start shop/current/shop.conf", `shell "shop/current/bin/shop start shop/current/shop.conf | grep well"`),
+			exitDecides, "shop start says no, and list release is OK",
+		},
+		{
+			"a step whose exit status nobody looks at",
+			p.with(t, "run %(release)s/bin/shop stop %(release)s/shop.conf", `shell "%(release)s/bin/shop stop %(release)s/shop.conf; true"`),
+			exitDecides, "shop stop says no, and list release is OK",
+		},
+		{
+			"an attribute that one node lacks",
+			p.with(t, "[group:web]\nhttp.port = 8000\n", "[group:web]\n").with(t, "sshd.ip   = 192.0.2.12\n", "sshd.ip   = 192.0.2.12\nhttp.port = 8000\n"),
+			everyNode, `"http.port"`,
+		},
+		{
+			"an attribute that one node lacks, and only a template uses",
+			p.with(t, "other.url = http://%(node:web1", "otherurl = http://%(node:web1"),
+			everyNode, `node web2: step configure: FAILED: .*"other.url"`,
+		},
+		{
+			"a template with an unknown key",
+			project{ini: p.ini, template: strings.Replace(p.template, "{{.data}}", "{{.dada}}", 1)},
+			everyNode, `node web1: step configure: FAILED: .*"dada"`,
+		},
+	} {
+		t.Run(tt.mistake, func(t *testing.T) {
+			t.Parallel()
+			err := tt.check(t, tt.project)
+			if err == nil {
+				t.Fatal("it is not found")
+			}
+			for part := range strings.SplitSeq(tt.want, ".*") {
+				if !strings.Contains(err.Error(), part) {
+					t.Errorf("got %v, want %s", err, tt.want)
+				}
+			}
+		})
+	}
+}
+
+// plans gives the plan of every list for every node: no run is needed to see
+// that an attribute is missing, or that a line is wrong.
+func plans(p project) (all []*jobs.Plan, err error) {
+	f, err := config.Parse("deploy.ini", []byte(p.ini), config.Options{})
+	if err != nil {
+		return nil, err
+	}
+	a := app()
+	planner := jobs.Planner{Catalogue: append(jobs.Stock(), a.Ops...), Lists: a.Lists}
+	lists := append(f.ListNames(), slices.Sorted(maps.Keys(a.Lists))...)
+	for _, name := range f.NodeNames() {
+		node, err := f.Node(name)
+		if err != nil {
+			return nil, fmt.Errorf("node %s: %w", name, err)
+		}
+		for _, list := range lists {
+			plan, err := planner.Plan(f, node, list)
+			if err != nil {
+				return nil, fmt.Errorf("node %s: %w", name, err)
+			}
+			all = append(all, plan)
+		}
+	}
+	return all, nil
+}
+
+// everyNode runs every list against every node, for what only a run can tell:
+// what a template asks for, say.
+func everyNode(t testing.TB, p project) error {
+	all, err := plans(p)
+	if err != nil {
+		return err
+	}
+	for _, plan := range all {
+		before := "1.0"
+		if plan.List == "rollback" {
+			before = "1.1"
+		}
+		r := conctest.Run(t, app(), plan.List, p.state(t, plan.Node.Name(), before))
+		if r.Status == jobs.OK {
+			continue
+		}
+		if len(r.Steps) == 0 {
+			return fmt.Errorf("node %s: %s", plan.Node.Name(), r.Err)
+		}
+		last := r.Steps[len(r.Steps)-1]
+		return fmt.Errorf("node %s: step %s: %s: %s", plan.Node.Name(), last.Name, last.Status, last.Message)
+	}
+	return nil
+}
+
+// closes looks whether a list leaves a bundle open: nobody could deploy again.
+func closes(_ testing.TB, p project) error {
+	all, err := plans(p)
+	if err != nil {
+		return err
+	}
+	for _, plan := range all {
+		for _, host := range []jobs.Host{jobs.Remote, jobs.Local} {
+			if plan.OpenBefore(host, len(plan.Steps)+1) {
+				return fmt.Errorf("list %s leaves the %s bundle open", plan.List, host)
+			}
+		}
+	}
+	return nil
+}
+
+// exitDecides has each command of the shop fail in turn, while it says that all
+// is well: the list must not be OK then.
+func exitDecides(t testing.TB, p project) error {
+	for _, command := range []string{"stop", "start"} {
+		p.saysNo = command
+		for list, before := range map[string]string{"release": "1.0", "rollback": "1.1"} {
+			r := conctest.Run(t, app(), list, p.state(t, "web1", before))
+			if r.Status != jobs.Failed {
+				return fmt.Errorf("shop %s says no, and list %s is %s", command, list, r.Status)
+			}
+		}
+	}
+	return nil
+}
+
+// repeatable does each step of the release that says so twice: what it leaves on
+// the node must be the same.
+func repeatable(t testing.TB, p project) error {
+	all, err := plans(p)
+	if err != nil {
+		return err
+	}
+	steps := all[0].Steps // web1's release
+	state := p.state(t, "web1", "1.0")
+	state.To = steps[0].Name
+	r := conctest.Run(t, app(), all[0].List, state)
+	for _, s := range steps[1:] {
+		if _, last := s.Op.(jobs.CloseBundle); last {
+			return nil // the run is over
+		}
+		once, err := alone(r, s)
+		if err != nil {
+			return err
+		}
+		if _, ok := s.Op.(jobs.Repeatable); !ok {
+			continue
+		}
+		twice, err := alone(r, s)
+		if err != nil {
+			return err
+		}
+		for _, name := range slices.Sorted(maps.Keys(twice)) {
+			if once[name] != twice[name] {
+				return fmt.Errorf("step %s: done twice, it leaves another %s", s.Name, name)
+			}
+		}
+		if len(once) > len(twice) {
+			return fmt.Errorf("step %s: done twice, it leaves less", s.Name)
+		}
+	}
+	return errors.New("the list never closes its bundle")
+}
+
+// alone does one step, and gives what is on the node then: the content of each
+// file, the target of each link.
+func alone(r *conctest.Result, s jobs.Step) (map[string]string, error) {
+	if r = r.Resume(s.Name, "--to", s.Name); r.Status != jobs.OK {
+		return nil, fmt.Errorf("step %s: %s", s.Name, r.Status)
+	}
+	found := map[string]string{}
+	err := fs.WalkDir(r.Files(), ".", func(name string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (name == ".conc" || name == "shop-bundle"):
+			return fs.SkipDir // conc's own records, and what the list delivers there
+		case d.Type()&fs.ModeSymlink != 0:
+			found[name], err = fs.ReadLink(r.Files(), name)
+		case d.Type().IsRegular():
+			var text []byte
+			text, err = fs.ReadFile(r.Files(), name)
+			found[name] = string(text)
+		}
+		return err
+	})
+	return found, err
+}

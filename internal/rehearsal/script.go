@@ -1,0 +1,254 @@
+// Package rehearsal is what a job list is tried out with, before it meets a node
+// that matters: a throwaway node in a state of one's choice, faults that befall a
+// step, programs that are stood in for, and a look at what is there afterwards.
+// `conc rehearse` and the package conctest are made of it.
+package rehearsal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"example.org/conc/jobs"
+)
+
+// Variable names the file that a Script is in, in the environment of both ends of
+// a rehearsal. Nothing else sets it: what runs on a throwaway node only has it.
+const Variable = "CONC_REHEARSAL"
+
+// Fault is what befalls a step.
+type Fault string
+
+// The faults. All but the first two are over as the operator sees them: an op
+// that cannot be told from one which the fault struck on a real node.
+const (
+	Fail Fault = "fail" // the op says no, and has done nothing
+	Hang Fault = "hang" // the op did its work, and does not return: it is ended at its limit
+	Cut  Fault = "cut"  // the line is cut while the op runs
+	Kill Fault = "kill" // the process that runs the op is killed, in the middle of a file where it writes one
+	Full Fault = "full" // the disk is full, in the middle of a file
+	Gone Fault = "gone" // conc on the workstation is killed while the op runs
+	Stop Fault = "stop" // Ctrl-C while the op runs
+
+	// Two that only make a state to set out from: the op is not performed.
+	Ended Fault = "ended" // it ends with Script.Status
+	Doubt Fault = "doubt" // its process is killed: the step began, and has no end
+)
+
+// Script says what happens in a rehearsal. Its zero value is a plain run.
+type Script struct {
+	// Done is the last step that is recorded as OK without being performed: all but
+	// the opening and closing of bundles.
+	Done int `json:"done,omitempty"`
+
+	Step  int   `json:"step,omitempty"` // that Fault befalls
+	Fault Fault `json:"fault,omitempty"`
+	// Bytes is the size that a file may grow to under Kill and Full; 0: there is no
+	// file, and the fault comes when the op has done its work.
+	Bytes int64 `json:"bytes,omitempty"`
+	// Hangs is the time limit of the step under Hang, in the place of its own.
+	Hangs time.Duration `json:"hangs,omitempty"`
+
+	// Status is how the step ends under Ended.
+	Status jobs.Status `json:"status,omitempty"`
+
+	// Dir is where the two ends and the one that directs them meet: see Await. "":
+	// nobody directs.
+	Dir string `json:"dir,omitempty"`
+	// Watch has every op wait, after its work, until it is let go on.
+	Watch bool `json:"watch,omitempty"`
+}
+
+// Write puts a script where both ends read it.
+func (s Script) Write(path string) error {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, text, 0o600)
+}
+
+// FromEnvironment gives the rehearsal that a process is in; nil when it is in none.
+func FromEnvironment(getenv func(string) string) (jobs.Rehearsal, error) {
+	path := getenv(Variable)
+	if path == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", Variable, err)
+	}
+	var s Script
+	if err := json.Unmarshal(text, &s); err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", Variable, path, err)
+	}
+	return s, nil
+}
+
+// Limit gives the step's own limit, but for one that is to hang.
+func (s Script) Limit(step jobs.Step) time.Duration {
+	if s.strikes(step, Hang) && s.Hangs > 0 {
+		return s.Hangs
+	}
+	return step.Timeout
+}
+
+func (s Script) strikes(step jobs.Step, f Fault) bool { return s.Step == step.N && s.Fault == f }
+
+// Do performs a step's op as the script says.
+func (s Script) Do(ctx context.Context, step jobs.Step, _ *jobs.Env, do func(context.Context) error) error {
+	if step.N <= s.Done {
+		switch step.Op.(type) {
+		case jobs.OpenBundle, jobs.CloseBundle:
+		default:
+			return nil
+		}
+	}
+	if s.Step != step.N {
+		return s.watched(ctx, step, do)
+	}
+	switch s.Fault {
+	case Fail:
+		return jobs.Failedf("a fault of the rehearsal: it says no")
+	case Ended:
+		return &jobs.Error{Status: s.Status, Err: errors.New("a status that was asked for")}
+	case Doubt:
+		die()
+	case Hang:
+		// The work itself gets its own limit: it is the return that does not come.
+		work, cancel := context.WithTimeout(context.WithoutCancel(ctx), step.Timeout)
+		defer cancel()
+		if err := do(work); err != nil {
+			return err
+		}
+		<-ctx.Done()
+		return ctx.Err()
+	case Kill:
+		return s.killed(ctx, do)
+	case Full:
+		return s.full(ctx, do)
+	case Cut, Gone, Stop:
+		s.meet(ctx, step.N)
+	}
+	return s.watched(ctx, step, do)
+}
+
+// watched does the work, and waits until whoever directs has looked at it.
+func (s Script) watched(ctx context.Context, step jobs.Step, do func(context.Context) error) error {
+	err := do(ctx)
+	if s.Watch && err == nil {
+		s.meet(ctx, step.N)
+	}
+	return err
+}
+
+// killed ends this process: in the middle of the first file that grows over the
+// size, or once the work is done. A command dies there by itself, and we after it.
+func (s Script) killed(ctx context.Context, do func(context.Context) error) error {
+	over := make(chan os.Signal, 1)
+	signal.Notify(over, syscall.SIGXFSZ)
+	go func() {
+		<-over
+		die()
+	}()
+	restore, err := s.bound()
+	if err != nil {
+		return err
+	}
+	_ = do(ctx)
+	restore()
+	die()
+	return nil
+}
+
+// die is the end that nobody can prepare for.
+func die() {
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
+}
+
+// full lets no file grow over the size. What is no disk of its own cannot be
+// full: the limit of the process has the same effect on who writes, but for the
+// name of the error (EFBIG, not ENOSPC).
+func (s Script) full(ctx context.Context, do func(context.Context) error) error {
+	signal.Ignore(syscall.SIGXFSZ) // for the commands too: the write fails, and they go on
+	defer signal.Reset(syscall.SIGXFSZ)
+	restore, err := s.bound()
+	if err != nil {
+		return err
+	}
+	defer restore()
+	if err := do(ctx); err != nil {
+		if errors.Is(err, syscall.EFBIG) {
+			return jobs.Errorf("%w: %w", err, syscall.ENOSPC)
+		}
+		return err
+	}
+	return nil
+}
+
+// bound limits the size of files for this process, and for what it starts.
+func (s Script) bound() (restore func(), err error) {
+	if s.Bytes <= 0 {
+		return func() {}, nil
+	}
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &was); err != nil {
+		return nil, err
+	}
+	limit := was
+	limit.Cur = min(was.Max, uint64(s.Bytes))
+	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
+		return nil, err
+	}
+	return func() { _ = unix.Setrlimit(unix.RLIMIT_FSIZE, &was) }, nil
+}
+
+// pace is how often the two look for each other; patience how long one waits for
+// the other, who may have died.
+const (
+	pace     = 2 * time.Millisecond
+	patience = 30 * time.Second
+)
+
+// meet says that step n is where it is to be struck, or looked at, and waits to
+// be let go on.
+func (s Script) meet(ctx context.Context, n int) {
+	if s.Dir == "" || os.WriteFile(s.at(n), nil, 0o600) != nil {
+		return
+	}
+	for end := time.Now().Add(patience); time.Now().Before(end) && ctx.Err() == nil; time.Sleep(pace) {
+		if _, err := os.Stat(s.on(n)); err == nil {
+			return
+		}
+	}
+}
+
+func (s Script) at(n int) string { return filepath.Join(s.Dir, fmt.Sprintf("at-%d", n)) }
+func (s Script) on(n int) string { return filepath.Join(s.Dir, fmt.Sprintf("on-%d", n)) }
+
+// Await waits until a step is where it is to be struck, or looked at: false when
+// over was closed before.
+func (s Script) Await(n int, over <-chan struct{}) bool {
+	for {
+		if _, err := os.Stat(s.at(n)); err == nil {
+			return true
+		}
+		select {
+		case <-over:
+			return false
+		case <-time.After(pace):
+		}
+	}
+}
+
+// GoOn lets a step go on that Await has seen.
+func (s Script) GoOn(n int) error { return os.WriteFile(s.on(n), nil, 0o600) }
