@@ -31,8 +31,8 @@ deploy.ini's folder. to=DIR is below the bundle when it is relative; ~/DIR and
 /DIR are elsewhere on the node.
 
 The node is told sizes and hashes first, and gets only what it does not have.
-Files travel under temporary names, are hashed and synced there, and renamed
-last: a destination is always the old file or the new one, whole. A link among
+What arrives is kept in the node's cache, hashed and synced, and renamed into
+place last: a destination is always the old file or the new one, whole. A link among
 the sources is followed, unless it leads out of the SOURCE directory that it is
 in. Empty directories are not sent.
 
