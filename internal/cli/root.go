@@ -137,6 +137,7 @@ func (p *program) commands() []commandGroup {
 		}},
 		{groupProgram, []*cobra.Command{
 			p.versionCmd(),
+			p.buildAgentCmd(),
 			p.completionCmd(),
 		}},
 	}
