@@ -123,6 +123,7 @@ func (p *program) commands() []commandGroup {
 			p.secretCmd(),
 			p.planCmd(),
 			p.opsCmd(),
+			p.rehearseCmd(),
 		}},
 		{"Change", []*cobra.Command{
 			p.deployCmd(),
