@@ -154,4 +154,6 @@ func values(sections []*indexed, text []byte) error {
 
 // isList tells whether the section is made of lines to split into words. What
 // is in a section that is refused is not known.
-func (s *indexed) isList() bool { return s.kind == kindJobs || s.kind == kindSuite || s.kind == kindRehearse || s.kind == "" }
+func (s *indexed) isList() bool {
+	return s.kind == kindJobs || s.kind == kindSuite || s.kind == kindRehearse || s.kind == ""
+}

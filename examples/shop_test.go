@@ -93,6 +93,7 @@ type operator struct {
 	exe   string
 	homes map[string]string // of the nodes
 	ports map[string]string // of the service on them
+	typed []string          // command lines, so far
 }
 
 // newOperator writes the project: the example's deploy.ini, with the test's
@@ -157,7 +158,9 @@ func (o *operator) want(code int, args []string, texts ...string) {
 	o.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
+	o.typed = append(o.typed, strings.Join(args, " "))
 	cmd := exec.CommandContext(ctx, o.exe, append([]string{"-c", filepath.Join(o.dir, "deploy.ini")}, args...)...)
+	cmd.Dir = "shop" // where ./smoke is
 	cmd.Env = append(cmd.Environ(), "HOME="+o.home, "XDG_STATE_HOME="+filepath.Join(o.home, "state"), "SSH_AUTH_SOCK=",
 		"GOCACHE="+goEnv(o.t, "GOCACHE"), "GOMODCACHE="+goEnv(o.t, "GOMODCACHE"), "GOPROXY=off")
 	out, err := cmd.CombinedOutput()
@@ -216,6 +219,7 @@ func (o *operator) walk(nodes ...string) {
 	t := o.t
 	deploy := func(args ...string) []string { return append([]string{"deploy"}, args...) }
 	o.want(0, []string{"config", "check"})
+	o.want(0, []string{"plan", "web1"}, "migrate shop/data 1.1")
 
 	for _, node := range nodes {
 		t.Cleanup(func() { o.stops(node) })
@@ -248,9 +252,7 @@ func (o *operator) walk(nodes ...string) {
 	o.want(0, []string{"step", "web1", "--from", "migrate"}, "3 orders rewritten, schema 2")
 	o.wantHealth("web1", "ok release=1.1 schema=2 orders=3")
 	o.want(0, []string{"nodetest", "web1"}, "4 checks")
-	smoke, err := filepath.Abs("shop/smoke")
-	o.must(err)
-	o.want(0, []string{"nodetest", "web1", smoke}, "OK        smoke: TestHealth", "OK        smoke: TestOrders")
+	o.want(0, []string{"nodetest", "web1", "./smoke"}, "OK        smoke: TestHealth", "OK        smoke: TestOrders")
 
 	// Back, and forth again: what is there already is not unpacked twice.
 	o.want(0, deploy("web1", "--jobs", "rollback"), "3 orders rewritten, schema 1")
@@ -259,5 +261,26 @@ func (o *operator) walk(nodes ...string) {
 	o.wantHealth("web1", "ok release=1.1 schema=2 orders=3")
 	for _, node := range nodes[1:] {
 		o.wantHealth(node, "ok release=1.0 ")
+	}
+	o.wantPage("../docs/manual/shop.rst")
+}
+
+// wantPage looks whether each command line of a page of the manual was typed.
+func (o *operator) wantPage(page string) {
+	o.t.Helper()
+	text, err := os.ReadFile(page)
+	o.must(err)
+	found := 0
+	for line := range strings.Lines(string(text)) {
+		args, ok := strings.CutPrefix(line, "   $ shop-deploy ")
+		if args = strings.TrimSpace(args); !ok || args == "trust web1" { // the keys of these nodes are known
+			continue
+		}
+		if found++; !slices.Contains(o.typed, args) {
+			o.t.Errorf("%s has %q, which was not tried", page, args)
+		}
+	}
+	if found < 5 {
+		o.t.Errorf("%s has %d command lines only", page, found)
 	}
 }

@@ -68,6 +68,9 @@ type Options struct {
 	Program    Program
 	Executable string // this program's file: what is copied to the node
 	AgentDir   string // agent.dir: more places for conc_<os>_<arch>; may be empty
+	// BuildAgent gives the file of this program for a platform that there is none
+	// for; nil: it cannot be had.
+	BuildAgent func(ctx context.Context, goos, goarch string) (path string, err error)
 	Node       *config.Node
 	Plan       *jobs.Plan // nil: no steps will be run (unlock, status)
 	Owner      bundle.Owner

@@ -174,7 +174,7 @@ func cannotStart(node, command string, status int, text string) *StartError {
 	case has("restricted"):
 		return fail("cannot execute on node: its login shell is a restricted one", "give the account another shell: chsh -s /bin/sh")
 	case has("exec format error", "cannot execute binary", "format error"):
-		return fail("cannot execute on node: the agent is not built for it", "look with: uname -s -m; build for that with GOOS and GOARCH")
+		return &StartError{Err: fmt.Errorf("%s: cannot execute on node: %w", node, errFormat)}
 	case has("text file busy"):
 		return fail("cannot execute on node: the agent's file is still being written", "try again")
 	case status == 126 || has("permission denied"):

@@ -80,7 +80,7 @@ func Start(ctx context.Context, t Transport, o Options) (*Client, error) {
 	if err != nil && missing(err) {
 		var e *attemptError
 		errors.As(err, &e)
-		err = cannotStart(o.Node.Name(), command(bin.hash), e.status, e.text)
+		err = l.foreign(bin, e, cannotStart(o.Node.Name(), command(bin.hash), e.status, e.text))
 	}
 	return c, err
 }

@@ -162,7 +162,7 @@ func TestCannotStart(t *testing.T) {
 		}, "Plan9 x", "uname"},
 		{"wrong format", func(t *testing.T) *shell {
 			return &shell{shell: script(t, `case $2 in *uname*) uname -s -m;; *) echo "sh: 1: x: Exec format error" >&2; exit 126;; esac`)}
-		}, "not built for it", "GOARCH"},
+		}, "does not run a program that is built for that (exit 126)", "file -L /bin/sh"},
 		{"noexec", func(t *testing.T) *shell {
 			return &shell{shell: script(t, `case $2 in *uname*) uname -s -m;; *) echo "sh: 1: x: Permission denied" >&2; exit 126;; esac`)}
 		}, "is not permitted", "noexec"},

@@ -80,10 +80,7 @@ func (l *launch) choose(ctx context.Context, first error) (build, error) {
 		}
 		return build{file, hash, goos + "/" + arch}, nil
 	}
-	return build{}, &StartError{
-		Err:  fmt.Errorf("%s is %s/%s, and there is no %s beside this program or in agent.dir", l.Node.Name(), goos, arch, name),
-		Hint: fmt.Sprintf("CGO_ENABLED=0 GOOS=%s GOARCH=%s go build -o %s ./cmd/conc", goos, arch, filepath.Join(filepath.Dir(l.Executable), name)),
-	}
+	return l.made(ctx, goos, arch, name)
 }
 
 // platform reads what uname -s -m printed last: rc files may print before it.

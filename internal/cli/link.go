@@ -45,6 +45,7 @@ func (p *program) start(ctx context.Context, conn *sshconn.Conn, node *config.No
 	o.Node = node
 	o.Executable = p.env.Executable
 	o.AgentDir = node.Get("agent.dir")
+	o.BuildAgent = p.agentFor
 	o.Typed = p.toType()
 	client, err := agent.Start(ctx, transport(conn), o)
 	if err != nil {

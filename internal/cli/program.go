@@ -28,6 +28,7 @@ type program struct {
 	leaving atomic.Bool // Ctrl-C came three times
 	pool    sshconn.Pool
 	log     logOf // the last one that was read, while runs are looked at
+	agents  agentBuilds
 
 	rehearsal jobs.Rehearsal // that this process is a part of; nil: it is none
 }

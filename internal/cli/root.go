@@ -123,6 +123,7 @@ func (p *program) commands() []commandGroup {
 			p.secretCmd(),
 			p.planCmd(),
 			p.opsCmd(),
+			p.rehearseCmd(),
 		}},
 		{"Change", []*cobra.Command{
 			p.deployCmd(),
@@ -137,6 +138,7 @@ func (p *program) commands() []commandGroup {
 		}},
 		{groupProgram, []*cobra.Command{
 			p.versionCmd(),
+			p.buildAgentCmd(),
 			p.completionCmd(),
 		}},
 	}

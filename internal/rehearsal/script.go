@@ -63,6 +63,8 @@ type Script struct {
 	// Dir is where the two ends and the one that directs them meet: see Await. "":
 	// nobody directs.
 	Dir string `json:"dir,omitempty"`
+	// Answer has every hold gone on with.
+	Answer bool `json:"answer,omitempty"`
 	// Watch has every op wait, after its work, until it is let go on.
 	Watch bool `json:"watch,omitempty"`
 }
@@ -111,6 +113,9 @@ func (s Script) Do(ctx context.Context, step jobs.Step, _ *jobs.Env, do func(con
 		default:
 			return nil
 		}
+	}
+	if _, hold := step.Op.(jobs.Hold); hold && s.Answer {
+		do = func(context.Context) error { return nil }
 	}
 	if s.Step != step.N {
 		return s.watched(ctx, step, do)
@@ -209,7 +214,14 @@ func (s Script) bound() (restore func(), err error) {
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
 		return nil, err
 	}
-	return func() { _ = unix.Setrlimit(unix.RLIMIT_FSIZE, &was) }, nil
+	var core unix.Rlimit // who dies of the limit leaves no core behind
+	if unix.Getrlimit(unix.RLIMIT_CORE, &core) == nil {
+		_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Max: core.Max})
+	}
+	return func() {
+		_ = unix.Setrlimit(unix.RLIMIT_FSIZE, &was)
+		_ = unix.Setrlimit(unix.RLIMIT_CORE, &core)
+	}, nil
 }
 
 // pace is how often the two look for each other; patience how long one waits for

@@ -165,6 +165,11 @@ func Hash(program string) (string, error) {
 // Direct sets what is to happen from now on.
 func (s *Stage) Direct(script Script) error { return script.Write(s.script) }
 
+// Clear forgets which steps were waited for.
+func (s *Stage) Clear() error {
+	return errors.Join(os.RemoveAll(s.Sync), os.Mkdir(s.Sync, 0o700))
+}
+
 // Command is a command line of the operator's, in a process of its own.
 func (s *Stage) Command(args ...string) *exec.Cmd {
 	cmd := exec.Command(s.o.Executable, append([]string{"-c", s.INI()}, args...)...)

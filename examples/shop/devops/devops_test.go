@@ -116,12 +116,23 @@ func TestMigrationOfAShopThatRuns(t *testing.T) {
 	want(t, r.Resume("migrate").Want(jobs.OK), "shop/data/orders.jsonl", orders11)
 }
 
+// Wherever a release has stopped, rollback takes the node back.
 func TestRollback(t *testing.T) {
-	t.Parallel()
-	state := shop(t).state(t, "web1", "1.1")
-	r := conctest.Run(t, app(), "rollback", state).Want(jobs.OK)
-	want(t, r, "shop/data/orders.jsonl", orders10)
-	wantLink(t, r, "shop/current", "releases/1.0")
+	for name, tt := range map[string]struct{ orders, current string }{
+		"after the whole of it": {orders11, "1.1"},
+		"after the migration":   {orders11, "1.0"},
+		"before the migration":  {orders10, "1.0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			state := shop(t).state(t, "web1", "1.1")
+			state.Files["shop/data/orders.jsonl"] = conctest.File{Content: tt.orders}
+			state.Files["shop/current"] = conctest.File{Link: "releases/" + tt.current}
+			r := conctest.Run(t, app(), "rollback", state).Want(jobs.OK)
+			want(t, r, "shop/data/orders.jsonl", orders10)
+			wantLink(t, r, "shop/current", "releases/1.0")
+		})
+	}
 }
 
 // The list in Go changes nothing on the node.

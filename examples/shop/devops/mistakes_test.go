@@ -12,7 +12,11 @@ import (
 	"example.org/conc/conctest"
 	"example.org/conc/config"
 	"example.org/conc/jobs"
+	"example.org/conc/nodetest"
 )
+
+// before is the release that a node has when a list is run.
+var before = map[string]string{"release": "1.0", "trial": "1.0", "rollback": "1.1"}
 
 // A check looks for one kind of mistake in a project; nil is that there is none.
 type check func(t testing.TB, p project) error
@@ -60,7 +64,7 @@ func TestMistakesAreFound(t *testing.T) {
 		},
 		{
 			"a step that goes by output, not by exit status",
-			p.with(t, "run shop/current/bin/shop start shop/current/shop.conf", `shell "shop/current/bin/shop start shop/current/shop.conf | grep well"`),
+			p.with(t, "run shop/current/bin/shop start shop/current/shop.conf", `shell "shop/current/bin/shop start shop/current/shop.conf | grep runs"`),
 			exitDecides, "shop start says no, and list release is OK",
 		},
 		{
@@ -107,7 +111,10 @@ func plans(p project) (all []*jobs.Plan, err error) {
 		return nil, err
 	}
 	a := app()
-	planner := jobs.Planner{Catalogue: append(jobs.Stock(), a.Ops...), Lists: a.Lists}
+	planner := jobs.Planner{
+		Catalogue: slices.Concat(jobs.Stock(), jobs.Catalogue{nodetest.Stock().Op()}, a.Ops),
+		Lists:     a.Lists,
+	}
 	lists := append(f.ListNames(), slices.Sorted(maps.Keys(a.Lists))...)
 	for _, name := range f.NodeNames() {
 		node, err := f.Node(name)
@@ -133,11 +140,7 @@ func everyNode(t testing.TB, p project) error {
 		return err
 	}
 	for _, plan := range all {
-		before := "1.0"
-		if plan.List == "rollback" {
-			before = "1.1"
-		}
-		r := conctest.Run(t, app(), plan.List, p.state(t, plan.Node.Name(), before))
+		r := conctest.Run(t, app(), plan.List, p.state(t, plan.Node.Name(), before[plan.List]))
 		if r.Status == jobs.OK {
 			continue
 		}
@@ -171,8 +174,8 @@ func closes(_ testing.TB, p project) error {
 func exitDecides(t testing.TB, p project) error {
 	for _, command := range []string{"stop", "start"} {
 		p.saysNo = command
-		for list, before := range map[string]string{"release": "1.0", "rollback": "1.1"} {
-			r := conctest.Run(t, app(), list, p.state(t, "web1", before))
+		for _, list := range []string{"release", "rollback"} {
+			r := conctest.Run(t, app(), list, p.state(t, "web1", before[list]))
 			if r.Status != jobs.Failed {
 				return fmt.Errorf("shop %s says no, and list %s is %s", command, list, r.Status)
 			}
@@ -181,49 +184,66 @@ func exitDecides(t testing.TB, p project) error {
 	return nil
 }
 
-// repeatable does each step of the release that says so twice: what it leaves on
-// the node must be the same.
+// repeatable does each step that says so twice: what it leaves on the node must be
+// the same.
 func repeatable(t testing.TB, p project) error {
 	all, err := plans(p)
 	if err != nil {
 		return err
 	}
-	steps := all[0].Steps // web1's release
-	state := p.state(t, "web1", "1.0")
-	state.To = steps[0].Name
-	r := conctest.Run(t, app(), all[0].List, state)
-	for _, s := range steps[1:] {
-		if _, last := s.Op.(jobs.CloseBundle); last {
-			return nil // the run is over
+	for _, plan := range all {
+		if plan.Node.Name() != "web1" {
+			continue // it is the same program on the others
 		}
-		once, err := alone(r, s)
-		if err != nil {
-			return err
-		}
-		if _, ok := s.Op.(jobs.Repeatable); !ok {
-			continue
-		}
-		twice, err := alone(r, s)
-		if err != nil {
-			return err
-		}
-		for _, name := range slices.Sorted(maps.Keys(twice)) {
-			if once[name] != twice[name] {
-				return fmt.Errorf("step %s: done twice, it leaves another %s", s.Name, name)
+		state := p.state(t, plan.Node.Name(), before[plan.List])
+		state.To = plan.Steps[0].Name
+		r := conctest.Run(t, app(), plan.List, state)
+		from := "" // the first step that is still to be done
+		for _, s := range plan.Steps[1:] {
+			if _, last := s.Op.(jobs.CloseBundle); last {
+				break // the run is over
 			}
-		}
-		if len(once) > len(twice) {
-			return fmt.Errorf("step %s: done twice, it leaves less", s.Name)
+			if from == "" {
+				from = s.Name
+			}
+			if _, ok := s.Op.(jobs.Repeatable); !ok {
+				continue
+			}
+			if err := twice(r, from, s.Name); err != nil {
+				return fmt.Errorf("list %s: step %s: %w", plan.List, s.Name, err)
+			}
+			from = ""
 		}
 	}
-	return errors.New("the list never closes its bundle")
+	return nil
 }
 
-// alone does one step, and gives what is on the node then: the content of each
-// file, the target of each link.
-func alone(r *conctest.Result, s jobs.Step) (map[string]string, error) {
-	if r = r.Resume(s.Name, "--to", s.Name); r.Status != jobs.OK {
-		return nil, fmt.Errorf("step %s: %s", s.Name, r.Status)
+// twice goes on to a step, and does that one again.
+func twice(r *conctest.Result, from, step string) error {
+	once, err := left(r.Resume(from, "--to", step))
+	if err != nil {
+		return err
+	}
+	twice, err := left(r.Resume(step, "--to", step))
+	if err != nil {
+		return fmt.Errorf("done twice, %w", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(twice)) {
+		if once[name] != twice[name] {
+			return fmt.Errorf("done twice, it leaves another %s", name)
+		}
+	}
+	if len(once) > len(twice) {
+		return errors.New("done twice, it leaves less")
+	}
+	return nil
+}
+
+// left is what a run has left on the node: the content of each file, the target of
+// each link.
+func left(r *conctest.Result) (map[string]string, error) {
+	if r.Status != jobs.OK {
+		return nil, fmt.Errorf("it is %s", r.Status)
 	}
 	found := map[string]string{}
 	err := fs.WalkDir(r.Files(), ".", func(name string, d fs.DirEntry, err error) error {

@@ -88,7 +88,13 @@ func (p project) with(t testing.TB, right, wrong string) project {
 // program stands in for bin/shop, which the test of the whole example has for
 // real: here it is the lists that are tested.
 func (p project) program() string {
-	return fmt.Sprintf("#!/bin/sh\necho \"$1: all is well\"\n[ \"$1\" != '%s' ]\n", p.saysNo)
+	return fmt.Sprintf(`#!/bin/sh
+case $1 in
+start) echo "OK: release 1.1 runs, process 4711" ;;
+stop) echo "OK: stopped, process 4711" ;;
+esac
+[ "$1" != '%s' ]
+`, p.saysNo)
 }
 
 // state is a node that has a release, and the project.

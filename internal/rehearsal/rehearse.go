@@ -1,0 +1,235 @@
+package rehearsal
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"example.org/conc/jobs"
+)
+
+// Faults are those that a list is rehearsed with, in the order of the table.
+var Faults = []Fault{Fail, Hang, Cut, Kill, Gone, Stop, Full}
+
+// Rehearsal is what is rehearsed, and with what.
+type Rehearsal struct {
+	Options // of every stage; Dir is an empty directory for all of them
+	Plan    *jobs.Plan
+	Seed    string   // a directory whose content is in the home before; "": nothing is
+	Ignore  []string // globs of paths that may be different each time
+	Faults  []Fault
+	Forks   int            // stages at a time
+	Args    []string       // further arguments of every command: --set
+	Tell    func(s string) // progress, a line; nil: nobody listens
+	Limit   time.Duration  // for one command
+}
+
+// Verdict is how a list stood a fault at one step.
+type Verdict string
+
+// The verdicts.
+const (
+	Stood   Verdict = "ok"
+	Broken  Verdict = "violation"
+	Nothing Verdict = "-" // the fault cannot befall the step
+)
+
+// Violation is a promise that was not kept.
+type Violation struct {
+	Step  int // 0: the list as a whole
+	Name  string
+	Fault Fault // "": without one
+	Text  string
+	Paths []string
+}
+
+// Report is what came of a rehearsal.
+type Report struct {
+	Plan       *jobs.Plan
+	Faults     []Fault
+	Verdicts   [][]Verdict // by step, by fault
+	Violations []Violation
+}
+
+// CleanError says that the list does not get to its end even without a fault.
+type CleanError struct {
+	Text   string
+	Screen string
+}
+
+func (e *CleanError) Error() string { return e.Text }
+
+// Run rehearses a list: twice without a fault, and once with each kind, which
+// befalls each of the steps in turn. *CleanError when there is nothing to compare
+// with.
+func (r *Rehearsal) Run(ctx context.Context) (*Report, error) {
+	n := len(r.Plan.Steps)
+	report := &Report{Plan: r.Plan, Faults: r.Faults, Verdicts: make([][]Verdict, n)}
+	for i := range report.Verdicts {
+		report.Verdicts[i] = make([]Verdict, len(r.Faults))
+	}
+	r.tell("without a fault, twice")
+	var clean [2][]Moment
+	var took [2][]time.Duration
+	var failed [2]error
+	var work sync.WaitGroup
+	for i := range clean {
+		work.Go(func() { clean[i], took[i], failed[i] = r.clean(ctx, fmt.Sprintf("clean-%d", i)) })
+	}
+	work.Wait()
+	if err := failed[0]; err != nil {
+		return nil, err
+	}
+	if err := failed[1]; err != nil {
+		return nil, err
+	}
+	score := compare(clean[0], clean[1], r.Ignore)
+	if score.moments[n].Open {
+		report.Violations = append(report.Violations, Violation{Text: "the list ends, and the node's bundle is still open: the next deploy is BLOCKED"})
+	}
+	var mu sync.Mutex
+	var all error
+	places := make(chan struct{}, max(1, r.Forks))
+	for i, f := range r.Faults {
+		work.Go(func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			p := &pass{r: r, score: score, took: took[0], fault: f, verdicts: make([]Verdict, n)}
+			err := p.run(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			all = errors.Join(all, err)
+			for step, v := range p.verdicts {
+				report.Verdicts[step][i] = v
+			}
+			report.Violations = append(report.Violations, p.violations...)
+		})
+	}
+	work.Wait()
+	return report, all
+}
+
+func (r *Rehearsal) tell(format string, args ...any) {
+	if r.Tell != nil {
+		r.Tell(fmt.Sprintf(format, args...))
+	}
+}
+
+// stage sets a stage in a directory of its own.
+func (r *Rehearsal) stage(ctx context.Context, name string) (*Stage, error) {
+	o := r.Options
+	o.Dir = filepath.Join(r.Dir, name)
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	s, err := NewStage(ctx, o)
+	if err != nil || r.Seed == "" {
+		return s, err
+	}
+	if err := os.CopyFS(s.Node.Home, os.DirFS(r.Seed)); err != nil {
+		return nil, errors.Join(fmt.Errorf("seed the node's home: %w", err), s.Close())
+	}
+	return s, nil
+}
+
+// drop ends a stage, and removes all of it.
+func drop(s *Stage) error { return errors.Join(s.Close(), os.RemoveAll(s.o.Dir)) }
+
+// clean runs the list without a fault, and looks after each step.
+func (r *Rehearsal) clean(ctx context.Context, name string) (moments []Moment, took []time.Duration, err error) {
+	s, err := r.stage(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() { err = errors.Join(err, drop(s)) }()
+	bundle := r.Plan.Node.Get("bundle")
+	look := func() error {
+		m, err := s.Moment(bundle)
+		moments = append(moments, m)
+		return err
+	}
+	if err := look(); err != nil {
+		return nil, nil, err
+	}
+	script := Script{Dir: s.Sync, Watch: true, Answer: true}
+	if err := s.Direct(script); err != nil {
+		return nil, nil, err
+	}
+	c, err := r.start(ctx, s, "deploy", r.Plan.Node.Name(), "--jobs", r.Plan.List)
+	if err != nil {
+		return nil, nil, err
+	}
+	for n := 1; n <= len(r.Plan.Steps); n++ {
+		begun := time.Now()
+		if !script.Await(n, c.over) {
+			break
+		}
+		took = append(took, time.Since(begun))
+		if err := errors.Join(look(), script.GoOn(n)); err != nil {
+			return nil, nil, errors.Join(err, c.end())
+		}
+	}
+	if err := c.wait(); err != nil {
+		return nil, nil, err
+	}
+	if n := len(moments); c.code() != 0 || n <= len(r.Plan.Steps) {
+		step := r.Plan.Steps[min(n, len(r.Plan.Steps))-1]
+		return nil, nil, &CleanError{
+			Text:   fmt.Sprintf("without any fault, on a throwaway node, the list does not get to its end: step %d %s, exit code %d", step.N, step.Name, c.code()),
+			Screen: c.screen(),
+		}
+	}
+	return moments, took, s.Settle(r.Limit)
+}
+
+// command is a command line that runs.
+type command struct {
+	cmd       *exec.Cmd
+	out, errs bytes.Buffer
+	over      chan struct{}
+	stop      func() bool
+}
+
+// start starts a command line. It is killed when it is over the limit, or ctx is done.
+func (r *Rehearsal) start(ctx context.Context, s *Stage, args ...string) (*command, error) {
+	c := &command{cmd: s.Command(append(append([]string(nil), r.Args...), args...)...), over: make(chan struct{})}
+	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.errs
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is the rehearsal's, not its
+	if err := c.cmd.Start(); err != nil {
+		return nil, err
+	}
+	limit, cancel := context.WithTimeout(ctx, r.Limit)
+	stop := context.AfterFunc(limit, func() { _ = c.cmd.Process.Kill() })
+	c.stop = func() bool { defer cancel(); return stop() }
+	go func() {
+		defer close(c.over)
+		_ = c.cmd.Wait()
+	}()
+	return c, nil
+}
+
+// wait waits for the end: an error when it had to be ended.
+func (c *command) wait() error {
+	<-c.over
+	if !c.stop() {
+		return fmt.Errorf("%s did not end in time, or was cancelled", strings.Join(c.cmd.Args[3:], " "))
+	}
+	return nil
+}
+
+// end ends it now.
+func (c *command) end() error {
+	_ = c.cmd.Process.Kill()
+	return c.wait()
+}
+
+func (c *command) code() int      { return c.cmd.ProcessState.ExitCode() }
+func (c *command) screen() string { return c.out.String() + c.errs.String() }
