@@ -33,8 +33,8 @@ deploy.ini's folder. to=DIR is below the bundle when it is relative; ~/DIR and
 The node is told sizes and hashes first, and gets only what it does not have.
 What arrives is kept in the node's cache, hashed and synced, and renamed into
 place last: a destination is always the old file or the new one, whole. A link
-among the sources is followed, unless it leads out of the SOURCE directory that it
-is in. Empty directories are not sent.
+among the sources is followed, unless it leads out of the SOURCE directory that
+it is in. Empty directories are not sent.
 
 On the workstation only. BLOCKED: a pattern matches nothing. FAILED: something
 that is no file is in a destination's place. ERROR: a source is missing,

@@ -353,6 +353,12 @@ func TestSudoPasswordOnATerminal(t *testing.T) {
 				}
 			}
 			_ = cmd.Wait()
+			for range 100 { // what the terminal shows is copied by another goroutine
+				if strings.Contains(shown.String(), c.says) {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
 			if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.Contains(shown.String(), c.says) {
 				t.Errorf("got exit code %d, want %d and %q\n%s", code, c.code, c.says, shown)
 			}
