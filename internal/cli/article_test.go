@@ -78,12 +78,12 @@ func (o *operator) archive(dir string) {
 	}
 }
 
-// The list of the article that conc's idea comes from, with a real venv, source
-// archives and a wheel that the node installs from the bundle, offline.
-func TestTheArticlesThirteenSteps(t *testing.T) {
+// article makes the project of the article that conc's idea comes from, with
+// source archives and a wheel that a node installs from the bundle, offline.
+func (o *operator) article() {
+	o.t.Helper()
+	t := o.t.(*testing.T)
 	required(t, "python3 with venv", exec.Command("/usr/bin/python3", "-c", "import venv").Run() == nil)
-	n := sshdtest.Start(t, sshdtest.Options{Shell: "/bin/bash"})
-	o := newOperator(t, &n.Node, "")
 	o.sourceArchive("setuptools", `from setuptools import setup, find_packages
 setup(name="setuptools", version="%s", packages=find_packages(), package_data={"": ["*"]},
     entry_points=open("setuptools.egg-info/entry_points.txt").read())
@@ -104,7 +104,7 @@ setup(name="shop", version="1.4.2", py_modules=["shop"], install_requires=["whee
 `)
 	o.write("build/shop-1.4.2/shop.py", "import wheel\nanswer = 42\n")
 	o.archive("shop-1.4.2")
-	ini := o.ini(`
+	o.write("deploy.ini", o.ini(`
 open      = remote open_bundle
 venv      = remote create_venv
 stage     = local  open_bundle
@@ -118,8 +118,14 @@ install   = remote pip_install shop-*.tar.gz
 imports   = remote run %(venv)s/bin/python -c "import shop, wheel, pip"
 close     = remote close_bundle
 unstage   = local  close_bundle
-`, map[string]string{"venv": "venvs/shop-1.4.2"})
-	o.write("deploy.ini", ini)
+`, map[string]string{"venv": "venvs/shop-1.4.2"}))
+}
+
+// The article's list, with a real venv.
+func TestTheArticlesThirteenSteps(t *testing.T) {
+	n := sshdtest.Start(t, sshdtest.Options{Shell: "/bin/bash"})
+	o := newOperator(t, &n.Node, "")
+	o.article()
 	r := o.want(0, "deploy", "web1")
 	if !strings.Contains(r.out, "13 of 13 steps") {
 		t.Errorf("13 steps are not on the screen:\n%s", r)

@@ -78,25 +78,30 @@ const nameWidth = 20
 func rehearsalText(r *rehearsal.Report) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  list %s, %s\n\n", ui.Line(r.Plan.Node.Name()), ui.Line(r.Plan.List), ui.Count(len(r.Plan.Steps), "step"))
-	fmt.Fprintf(&b, "%3s  %-6s  %-*s", "", "", nameWidth, "")
-	for _, f := range r.Faults {
-		fmt.Fprintf(&b, "  %-4s", f)
+	var row strings.Builder
+	flush := func() {
+		b.WriteString(strings.TrimRight(row.String(), " ") + "\n")
+		row.Reset()
 	}
-	b.WriteString("\n")
+	fmt.Fprintf(&row, "%3s  %-6s  %-*s", "", "", nameWidth, "")
+	for _, f := range r.Faults {
+		fmt.Fprintf(&row, "  %-4s", f)
+	}
+	flush()
 	for i, s := range r.Plan.Steps {
 		name := []rune(ui.Line(s.Name))
 		if len(name) > nameWidth {
 			name = append(name[:nameWidth-1], '…')
 		}
-		fmt.Fprintf(&b, "%3d  %-6s  %-*s", s.N, s.Host, nameWidth, string(name))
+		fmt.Fprintf(&row, "%3d  %-6s  %-*s", s.N, s.Host, nameWidth, string(name))
 		for k := range r.Faults {
 			mark := string(r.Verdicts[i][k])
 			if r.Verdicts[i][k] == rehearsal.Broken {
 				mark = "NO"
 			}
-			fmt.Fprintf(&b, "  %-4s", mark)
+			fmt.Fprintf(&row, "  %-4s", mark)
 		}
-		b.WriteString("\n")
+		flush()
 	}
 	for _, v := range r.Violations {
 		where := "the list"

@@ -154,7 +154,8 @@ func (p *pass) locked(n int) bool {
 // strike lets the fault befall a step, checks what that leaves, and goes on until
 // the step is done.
 func (p *pass) strike(ctx context.Context, step jobs.Step, script Script) error {
-	if err := p.struck(ctx, step, script); err != nil {
+	over, err := p.struck(ctx, step, script)
+	if err != nil {
 		return err
 	}
 	if err := p.s.Direct(Script{Answer: true}); err != nil {
@@ -171,6 +172,10 @@ func (p *pass) strike(ctx context.Context, step jobs.Step, script Script) error 
 		}
 		if try == 1 {
 			p.checkTorn(step, now)
+		}
+		if over {
+			p.checkDone(step, now)
+			return nil
 		}
 		st, err := p.status(ctx)
 		if err != nil {
@@ -195,24 +200,26 @@ func (p *pass) strike(ctx context.Context, step jobs.Step, script Script) error 
 		if err != nil {
 			return err
 		}
+		over = c.code() == 0 && args[0] != "mark"
 	}
 }
 
-// struck runs the step with its fault.
-func (p *pass) struck(ctx context.Context, step jobs.Step, script Script) error {
+// struck runs the step with its fault, and tells whether it was done in spite of
+// that.
+func (p *pass) struck(ctx context.Context, step jobs.Step, script Script) (bool, error) {
 	outside := script.Fault == Cut || script.Fault == Gone || script.Fault == Stop
 	if outside {
 		script.Dir = p.s.Sync
 		if err := p.s.Clear(); err != nil {
-			return err
+			return false, err
 		}
 	}
 	if err := p.s.Direct(script); err != nil {
-		return err
+		return false, err
 	}
 	c, err := p.r.start(ctx, p.s, p.words(step.N)...)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if outside && script.Await(step.N, c.over) {
 		switch script.Fault {
@@ -226,7 +233,8 @@ func (p *pass) struck(ctx context.Context, step jobs.Step, script Script) error 
 		}
 		err = script.GoOn(step.N)
 	}
-	return errors.Join(err, c.wait())
+	err = errors.Join(err, c.wait())
+	return err == nil && c.code() == 0, err
 }
 
 // stands is what `conc status --json` says of a node.

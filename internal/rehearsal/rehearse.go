@@ -2,12 +2,14 @@ package rehearsal
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -81,8 +83,13 @@ func (r *Rehearsal) Run(ctx context.Context) (*Report, error) {
 	var took [2][]time.Duration
 	var failed [2]error
 	var work sync.WaitGroup
+	places := make(chan struct{}, max(1, r.Forks))
 	for i := range clean {
-		work.Go(func() { clean[i], took[i], failed[i] = r.clean(ctx, fmt.Sprintf("clean-%d", i)) })
+		work.Go(func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			clean[i], took[i], failed[i] = r.clean(ctx, fmt.Sprintf("clean-%d", i))
+		})
 	}
 	work.Wait()
 	if err := failed[0]; err != nil {
@@ -97,7 +104,6 @@ func (r *Rehearsal) Run(ctx context.Context) (*Report, error) {
 	}
 	var mu sync.Mutex
 	var all error
-	places := make(chan struct{}, max(1, r.Forks))
 	for i, f := range r.Faults {
 		work.Go(func() {
 			places <- struct{}{}
@@ -114,6 +120,9 @@ func (r *Rehearsal) Run(ctx context.Context) (*Report, error) {
 		})
 	}
 	work.Wait()
+	slices.SortStableFunc(report.Violations, func(a, b Violation) int {
+		return cmp.Or(cmp.Compare(a.Step, b.Step), cmp.Compare(slices.Index(r.Faults, a.Fault), slices.Index(r.Faults, b.Fault)))
+	})
 	return report, all
 }
 
