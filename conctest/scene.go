@@ -180,7 +180,7 @@ func (s *scene) checkLock(file *config.File, app conc.App) error {
 		case s.node.Get("bundle") == "":
 			return errors.New("Open: the node has no attribute bundle")
 		case o.Run != "" && !bundle.ValidRun(o.Run):
-			return fmt.Errorf("Open.Run: %q is no run's id (a ULID)", o.Run)
+			return fmt.Errorf("Open.Run: %q is no run's id", o.Run)
 		case o.List != "" && !slices.Contains(file.ListNames(), o.List) && app.Lists[o.List] == nil:
 			return fmt.Errorf("Open.List: there is no list %q whose bundle could be open", o.List)
 		}

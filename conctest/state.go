@@ -64,7 +64,7 @@ type File struct {
 // Open is a bundle that is open on the node before the run. The zero value is
 // that of bob@desk8, in a run that this workstation knows nothing of.
 type Open struct {
-	Run     string // a ULID; "" is one of conctest's own
+	Run     string // "" is one of conctest's own
 	User    string
 	Host    string
 	List    string // its list; "" is the one that is run
