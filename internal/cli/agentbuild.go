@@ -96,6 +96,13 @@ func (p *program) buildAgent(ctx context.Context, goos, goarch, file string) err
 	if err != nil {
 		return err
 	}
+	was := vcs(own)
+	clean := was[0] != "" && was[1] == "false"
+	if !clean {
+		if err := p.unchanged(ctx, dir, "", settings); err != nil {
+			return err
+		}
+	}
 	p.agents.mu.Lock()
 	if !p.flags.quiet {
 		p.ui().Tell(fmt.Sprintf("%s: building the agent for %s/%s: %s in %s\n", p.name(), goos, goarch, ui.Line(own.Path), ui.Line(dir)))
@@ -114,8 +121,14 @@ func (p *program) buildAgent(ctx context.Context, goos, goarch, file string) err
 	if out, err := goTool(ctx, dir, settings, args...); err != nil {
 		return compileError(ctx, fmt.Sprintf("the agent for %s/%s cannot be built", goos, goarch), out, err)
 	}
-	if err := p.sameSources(ctx, dir, built, settings); err != nil {
-		return err
+	if clean {
+		module := "" // whose commit is the same
+		if info, err := buildinfo.ReadFile(built); err == nil && vcs(info) == was {
+			module = own.Main.Path
+		}
+		if err := p.unchanged(ctx, dir, module, settings); err != nil {
+			return err
+		}
 	}
 	if err := os.Rename(built, file); err != nil {
 		return jobs.Errorf("the agent cannot be kept: %w", err)
@@ -175,17 +188,11 @@ type localPackage struct {
 	}
 }
 
-// sameSources tells whether the sources are still those that this program was
-// built of. Its commit says so for its own module, when neither had changes;
-// else the times of the files do, as for make.
-func (p *program) sameSources(ctx context.Context, dir, built string, settings []string) error {
+// unchanged refuses sources that have changed since this program was built, as far
+// as the times of the files tell, as for make. Of the module except it is known
+// from its commit that they have not.
+func (p *program) unchanged(ctx context.Context, dir, except string, settings []string) error {
 	own := p.env.Build
-	module := "" // whose commit is the same
-	if info, err := buildinfo.ReadFile(built); err == nil {
-		if was := vcs(own); was[0] != "" && was[1] == "false" && was == vcs(info) {
-			module = own.Main.Path
-		}
-	}
 	fi, err := os.Stat(p.env.Executable)
 	if err != nil {
 		return jobs.Errorf("this program's own file: %w", err)
@@ -202,7 +209,7 @@ func (p *program) sameSources(ctx context.Context, dir, built string, settings [
 			return jobs.Errorf("what go list says of %s cannot be read: %w", own.Path, err)
 		}
 		m := l.Module
-		if m == nil || m.Path == module || !m.Main && (m.Replace == nil || m.Replace.Version != "") {
+		if m == nil || m.Path == except || !m.Main && (m.Replace == nil || m.Replace.Version != "") {
 			continue
 		}
 		files := append(slices.Concat(l.GoFiles, l.EmbedFiles), m.GoMod)

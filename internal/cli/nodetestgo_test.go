@@ -17,16 +17,26 @@ import (
 // codeBlock gives the first block of a language in a page of the manual.
 func codeBlock(t *testing.T, page, language string) string {
 	t.Helper()
+	_, rest, ok := strings.Cut(manualPage(t, page), ".. code-block:: "+language+"\n\n")
+	if !ok {
+		t.Fatalf("%s has no block of %s", page, language)
+	}
+	return unindented(rest)
+}
+
+func manualPage(t *testing.T, page string) string {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "manual", page))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, ok := strings.Cut(string(text), ".. code-block:: "+language+"\n\n")
-	if !ok {
-		t.Fatalf("%s has no block of %s", page, language)
-	}
+	return string(text)
+}
+
+// unindented gives the block that a text begins with, without its indentation.
+func unindented(text string) string {
 	var b strings.Builder
-	for line := range strings.Lines(rest) {
+	for line := range strings.Lines(text) {
 		code, ok := strings.CutPrefix(line, "   ")
 		if !ok && line != "\n" {
 			break
