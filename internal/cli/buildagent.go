@@ -34,7 +34,8 @@ Standard output is the file's path. ERROR: it cannot be built here; why is said.
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			file, err := "", error(nil)
+			var file string
+			var err error
 			switch {
 			case goarch == "" || goos == "":
 				return usagef("for which platform? --os linux --arch arm64")
