@@ -26,7 +26,7 @@ type program struct {
 	asking  turns       // of those who put a question to the operator
 	leaving atomic.Bool // Ctrl-C came three times
 	agents  agentBuilds
-	log     logOf       // the last one that was read, while runs are looked at
+	log     logOf // the last one that was read, while runs are looked at
 
 	rehearsal jobs.Rehearsal // that this process is a part of; nil: it is none
 }
