@@ -210,7 +210,7 @@ func (s Script) bound() (restore func(), err error) {
 		return nil, err
 	}
 	limit := was
-	limit.Cur = min(was.Max, uint64(s.Bytes))
+	limit.Cur = atMost(was.Max, s.Bytes)
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &limit); err != nil {
 		return nil, err
 	}
@@ -223,6 +223,9 @@ func (s Script) bound() (restore func(), err error) {
 		_ = unix.Setrlimit(unix.RLIMIT_CORE, &core)
 	}, nil
 }
+
+// atMost lowers a limit, whose type is not the same on every system.
+func atMost[T int64 | uint64](limit T, n int64) T { return min(limit, T(n)) }
 
 // pace is how often the two look for each other; patience how long one waits for
 // the other, who may have died.
