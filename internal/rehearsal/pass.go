@@ -22,7 +22,6 @@ type pass struct {
 	fault Fault
 
 	s          *Stage
-	stages     int
 	verdicts   []Verdict
 	violations []Violation
 	found      int  // violations of the present step
@@ -94,8 +93,7 @@ func (p *pass) ready(ctx context.Context, n int) error {
 	if p.s != nil {
 		return nil
 	}
-	p.stages++
-	s, err := p.r.stage(ctx, fmt.Sprintf("%s-%d", p.fault, p.stages))
+	s, err := p.r.stage(ctx)
 	if err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -32,6 +33,8 @@ type Rehearsal struct {
 	Args    []string       // further arguments of every command: --set
 	Tell    func(s string) // progress, a line; nil: nobody listens
 	Limit   time.Duration  // for one command
+
+	stages atomic.Int64 // that were set
 }
 
 // Verdict is how a list stood a fault at one step.
@@ -79,36 +82,30 @@ func (r *Rehearsal) Run(ctx context.Context) (*Report, error) {
 		report.Verdicts[i] = make([]Verdict, len(r.Faults))
 	}
 	r.tell("without a fault, twice")
-	var clean [2][]Moment
-	var took [2][]time.Duration
-	var failed [2]error
-	var work sync.WaitGroup
-	places := make(chan struct{}, max(1, r.Forks))
-	for i := range clean {
-		work.Go(func() {
-			places <- struct{}{}
-			defer func() { <-places }()
-			clean[i], took[i], failed[i] = r.clean(ctx, fmt.Sprintf("clean-%d", i))
-		})
-	}
-	work.Wait()
-	if err := failed[0]; err != nil {
+	begun := time.Now()
+	first, took, err := r.clean(ctx)
+	if err != nil {
 		return nil, err
 	}
-	if err := failed[1]; err != nil {
+	// What has the time in it, in seconds, must not be the same in both by chance.
+	time.Sleep(time.Until(begun.Add(1500 * time.Millisecond)))
+	second, _, err := r.clean(ctx)
+	if err != nil {
 		return nil, err
 	}
-	score := compare(clean[0], clean[1], r.Ignore)
+	score := compare(first, second, r.Ignore)
 	if score.moments[n].Open {
 		report.Violations = append(report.Violations, Violation{Text: "the list ends, and the node's bundle is still open: the next deploy is BLOCKED"})
 	}
 	var mu sync.Mutex
 	var all error
+	var work sync.WaitGroup
+	places := make(chan struct{}, max(1, r.Forks))
 	for i, f := range r.Faults {
 		work.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			p := &pass{r: r, score: score, took: took[0], fault: f, verdicts: make([]Verdict, n)}
+			p := &pass{r: r, score: score, took: took, fault: f, verdicts: make([]Verdict, n)}
 			err := p.run(ctx)
 			mu.Lock()
 			defer mu.Unlock()
@@ -132,10 +129,11 @@ func (r *Rehearsal) tell(format string, args ...any) {
 	}
 }
 
-// stage sets a stage in a directory of its own.
-func (r *Rehearsal) stage(ctx context.Context, name string) (*Stage, error) {
+// stage sets a stage in a directory of its own. The names of all are of one
+// length: a program that writes down its place also writes down how long that is.
+func (r *Rehearsal) stage(ctx context.Context) (*Stage, error) {
 	o := r.Options
-	o.Dir = filepath.Join(r.Dir, name)
+	o.Dir = filepath.Join(r.Dir, fmt.Sprintf("%04d", r.stages.Add(1)))
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -153,8 +151,8 @@ func (r *Rehearsal) stage(ctx context.Context, name string) (*Stage, error) {
 func drop(s *Stage) error { return errors.Join(s.Close(), os.RemoveAll(s.o.Dir)) }
 
 // clean runs the list without a fault, and looks after each step.
-func (r *Rehearsal) clean(ctx context.Context, name string) (moments []Moment, took []time.Duration, err error) {
-	s, err := r.stage(ctx, name)
+func (r *Rehearsal) clean(ctx context.Context) (moments []Moment, took []time.Duration, err error) {
+	s, err := r.stage(ctx)
 	if err != nil {
 		return nil, nil, err
 	}

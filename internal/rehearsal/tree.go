@@ -19,7 +19,7 @@ import (
 // node's home is the same text in every file, wherever it is.
 type Node struct {
 	Kind fs.FileMode // type and permissions
-	Size int64       // of a file
+	Size int64       // of a file, with the home as ~
 	Sum  [32]byte    // of a file's content, or a link's target
 }
 
@@ -92,7 +92,8 @@ func lookAt(home, path string) (Node, error) {
 		return n, err
 	}
 	text, err := io.ReadAll(f)
-	n.Sum = sha256.Sum256(bytes.ReplaceAll(text, []byte(home), []byte("~")))
+	text = bytes.ReplaceAll(text, []byte(home), []byte("~"))
+	n.Size, n.Sum = int64(len(text)), sha256.Sum256(text)
 	return n, err
 }
 
