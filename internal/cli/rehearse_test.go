@@ -171,3 +171,14 @@ func TestRehearseTheArticle(t *testing.T) {
 		t.Errorf("got %v, want no violation", err)
 	}
 }
+
+// With one node at a time a list may use what there is one of on this machine: a
+// port, here a directory.
+func TestRehearseOneNodeAtATime(t *testing.T) {
+	t.Parallel()
+	o := rehearser(t, `open = remote open_bundle
+only = remote shell "mkdir %(one)s && sleep 0.2 && rmdir %(one)s"
+close = remote close_bundle
+`)
+	o.rehearsed(0, "--forks", "1", "--fault", "fail", "--fault", "cut", "--set", "one="+filepath.Join(t.TempDir(), "port"))
+}
