@@ -119,7 +119,7 @@ func (s *scene) checkFiles() error {
 		f := s.state.Files[name]
 		switch {
 		case !fs.ValidPath(name) || name == ".":
-			return fmt.Errorf("the file %q is not below the node's home: name it relative to that, without ..", name)
+			return fmt.Errorf("the file %q is not below the node's home: name it relative to that, with no .. in it", name)
 		case name == ".conc" || strings.HasPrefix(name, ".conc/"):
 			return fmt.Errorf("the file %q is conc's own: say by Journal and Open what it is to find there", name)
 		case f.Link != "" && (f.Content != "" || f.Dir):

@@ -132,7 +132,7 @@ func parseHTTP(args []string) (Check, error) {
 		}
 	}
 	if c.connect != "" && strings.ContainsFunc(c.url.Hostname(), func(r rune) bool { return r > unicode.MaxASCII }) {
-		return nil, errors.New("with connect, the URL's host is written in its ASCII form, xn--...")
+		return nil, errors.New("with connect, the URL's host is written in its ASCII form (xn--...)")
 	}
 	if (c.cert == "") != (c.key == "") {
 		return nil, errors.New("client-cert and client-key go together")
