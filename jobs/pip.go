@@ -110,7 +110,8 @@ func (p PipInstall) Do(ctx context.Context, env *Env) error {
 		dirs = append(dirs, filepath.Dir(f))
 	}
 	slices.Sort(dirs)
-	for _, d := range slices.Compact(dirs) {
+	dirs = slices.Compact(dirs)
+	for _, d := range dirs {
 		args = append(args, "--find-links", d)
 	}
 	if slices.ContainsFunc(files, func(f string) bool { return filepath.Ext(f) != ".whl" }) {
@@ -121,6 +122,9 @@ func (p PipInstall) Do(ctx context.Context, env *Env) error {
 		if own {
 			args = append(args, "--no-build-isolation")
 		}
+	}
+	if err := env.forgetHalves(ctx, python, dirs); err != nil {
+		return err
 	}
 	stale, err := env.stale(ctx, python, files)
 	if err != nil {
@@ -137,6 +141,23 @@ func (p PipInstall) Do(ctx context.Context, env *Env) error {
 	}
 	env.Note("%s", summary(files))
 	return nil
+}
+
+// forgetHalves takes from the venv the records of packages whose installation was
+// cut short, where they are at hand to be installed: pip goes by the name and the
+// version, and would leave them half installed. It writes INSTALLER when the files
+// are in their places.
+func (e *Env) forgetHalves(ctx context.Context, python string, dirs []string) error {
+	const forget = `import os, re, shutil, sys, sysconfig
+plain = lambda s: re.sub(r"[-_.]+", "-", s).lower()
+there = [plain(f) for d in sys.argv[1:] if os.path.isdir(d) for f in os.listdir(d)]
+site = sysconfig.get_paths()["purelib"]
+for name in os.listdir(site):
+    half = os.path.join(site, name)
+    if not name.endswith(".dist-info") or os.path.islink(half) or os.path.exists(os.path.join(half, "INSTALLER")): continue
+    if any(f.startswith(plain(name[:-len(".dist-info")]) + "-") for f in there): shutil.rmtree(half)
+`
+	return e.Run(ctx, Cmd{Args: append([]string{python, "-c", forget}, dirs...), Unset: pythonEnv})
 }
 
 // stale gives those of the wheels whose version is installed with other content:

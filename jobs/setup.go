@@ -100,8 +100,10 @@ func (s SetupInstall) Do(ctx context.Context, env *Env) error {
 
 // setupPy has a setup.py install its package as pip would: without an egg, and
 // without dependencies. The setup.py of distutils, which makes no eggs, does not
-// know ownOption.
-var setupPy = []string{"setup.py", "install", ownOption, "--record", ".conc-installed"}
+// know ownOption. What is in its build directory, and what is installed, is made
+// anew: a file that an earlier try was killed in is the newer one, and would be
+// taken for up to date.
+var setupPy = []string{"setup.py", "build", "--force", "install", "--force", ownOption, "--record", ".conc-installed"}
 
 const ownOption = "--single-version-externally-managed"
 

@@ -75,7 +75,7 @@ func TestASuiteIsOneRoundTrip(t *testing.T) {
 		return best
 	}
 	one, sixty := measure(1), measure(60)
-	if more := float64(sixty-one) / float64(trip); more > 1 {
+	if more := float64(sixty-one) / float64(trip); more > 3 { // none, on a machine that does nothing else
 		t.Errorf("60 checks cost %.1f round trips more than one (%v and %v)", more, sixty, one)
 	}
 }
