@@ -123,13 +123,15 @@ func (p PipInstall) Do(ctx context.Context, env *Env) error {
 			args = append(args, "--no-build-isolation")
 		}
 	}
-	if err := env.forgetHalves(ctx, python, dirs); err != nil {
+	halves, err := env.halves(ctx, python, dirs)
+	if err != nil {
 		return err
 	}
 	stale, err := env.stale(ctx, python, files)
 	if err != nil {
 		return err
 	}
+	stale = append(stale, halves...)
 	if len(stale) > 0 {
 		again := append(slices.Clone(args), "--force-reinstall", "--no-deps")
 		if err := env.Run(ctx, offline(Cmd{Args: append(again, stale...)})); err != nil {
@@ -143,21 +145,27 @@ func (p PipInstall) Do(ctx context.Context, env *Env) error {
 	return nil
 }
 
-// forgetHalves takes from the venv the records of packages whose installation was
-// cut short, where they are at hand to be installed: pip goes by the name and the
-// version, and would leave them half installed. It writes INSTALLER when the files
-// are in their places.
-func (e *Env) forgetHalves(ctx context.Context, python string, dirs []string) error {
-	const forget = `import os, re, shutil, sys, sysconfig
+// halves gives the files in dirs of packages whose installation in the venv was cut
+// short, and takes the record of that away: pip goes by the name and the version,
+// and would leave them half installed. It writes INSTALLER when the files are in
+// their places.
+func (e *Env) halves(ctx context.Context, python string, dirs []string) ([]string, error) {
+	const look = `import os, re, shutil, sys, sysconfig
 plain = lambda s: re.sub(r"[-_.]+", "-", s).lower()
-there = [plain(f) for d in sys.argv[1:] if os.path.isdir(d) for f in os.listdir(d)]
+there = sorted((os.path.join(d, f) for d in sys.argv[1:] if os.path.isdir(d) for f in os.listdir(d)), key=lambda f: not f.endswith(".whl"))
 site = sysconfig.get_paths()["purelib"]
 for name in os.listdir(site):
     half = os.path.join(site, name)
     if not name.endswith(".dist-info") or os.path.islink(half) or os.path.exists(os.path.join(half, "INSTALLER")): continue
-    if any(f.startswith(plain(name[:-len(".dist-info")]) + "-") for f in there): shutil.rmtree(half)
+    for f in there:
+        if os.path.isfile(f) and re.fullmatch(re.escape(plain(name[:-len(".dist-info")])) + r"(-.*-whl|-tar-\w+|-tgz|-zip)", plain(os.path.basename(f))):
+            shutil.rmtree(half)
+            print(f)
+            break
 `
-	return e.Run(ctx, Cmd{Args: append([]string{python, "-c", forget}, dirs...), Unset: pythonEnv})
+	var out bytes.Buffer
+	err := e.Run(ctx, Cmd{Args: append([]string{python, "-c", look}, dirs...), Unset: pythonEnv, Stdout: &out})
+	return strings.FieldsFunc(out.String(), func(r rune) bool { return r == '\n' }), err
 }
 
 // stale gives those of the wheels whose version is installed with other content:

@@ -154,6 +154,62 @@ func TestSetupInstallWithoutPip(t *testing.T) {
 	do(t, env, SetupInstall{Tree: "cart-*"}, Blocked, "no setup.py: it is built with pip, which the venv has not")
 }
 
+// What pip was killed in is installed again: by its name and version it is there.
+func TestPipInstallAfterOneThatWasKilled(t *testing.T) {
+	env := pythonEnvOf(t)
+	do(t, env, CreateVenv{}, OK, "")
+	for _, name := range []string{"pip", "setuptools", "wheel"} {
+		wheel(t, name+"-*.whl", env.Bundle)
+	}
+	do(t, env, PipInstall{Files: []string{"setuptools-*.whl", "pip-*.whl", "wheel-*.whl"}}, OK, "3 packages")
+	site, err := filepath.Glob(env.Home + "/venvs/shop/lib/python3*/site-packages")
+	if err != nil || len(site) != 1 {
+		t.Fatal(site, err)
+	}
+	info, err := filepath.Glob(site[0] + "/wheel-*.dist-info")
+	if err != nil || len(info) != 1 {
+		t.Fatal(info, err)
+	}
+	for _, path := range []string{info[0] + "/INSTALLER", info[0] + "/RECORD", site[0] + "/wheel/cli/__init__.py", env.Home + "/venvs/shop/bin/wheel"} {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(t, env, PipInstall{Files: []string{"setuptools-*.whl"}}, OK, "")
+	for _, path := range []string{info[0] + "/INSTALLER", site[0] + "/wheel/cli/__init__.py", env.Home + "/venvs/shop/bin/wheel"} {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A file that setup.py was killed in, in its build directory, is not taken for one
+// that is up to date.
+func TestSetupInstallAfterOneThatWasKilled(t *testing.T) {
+	env := pythonEnvOf(t)
+	do(t, env, CreateVenv{}, OK, "")
+	wheel(t, "setuptools-*.whl", env.Bundle)
+	site, err := filepath.Glob(env.Home + "/venvs/shop/lib/python3*/site-packages")
+	if err != nil || len(site) != 1 {
+		t.Fatal(site, err)
+	}
+	unzip := "import glob, zipfile; zipfile.ZipFile(glob.glob('" + env.Bundle + "/setuptools-*.whl')[0]).extractall('" + site[0] + "')"
+	if out, err := exec.Command("/usr/bin/python3", "-c", unzip).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for name, text := range sdistFiles("cart") {
+		write(t, env.Bundle+"/cart-1.0/"+name, text, 0o644)
+	}
+	do(t, env, SetupInstall{Tree: "cart-*"}, OK, "cart-1.0")
+	built, err := filepath.Glob(env.Bundle + "/cart-1.0/build/lib/cart*")
+	if err != nil || len(built) == 0 {
+		t.Fatal(built, err)
+	}
+	write(t, built[0], "half =", 0o644)
+	do(t, env, SetupInstall{Tree: "cart-*"}, OK, "cart-1.0")
+	imports(t, env, "cart")
+}
+
 // A wheel that was built again under its old version is installed again; pip by
 // itself would say that its version is there.
 func TestPipInstallOfAWheelBuiltAgain(t *testing.T) {
