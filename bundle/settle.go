@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-
-	"github.com/dustin/go-humanize"
 )
 
 // Settlement says what of a delivery has been sent.
