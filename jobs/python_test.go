@@ -206,7 +206,12 @@ func TestSetupInstallAfterOneThatWasKilled(t *testing.T) {
 		t.Fatal(built, err)
 	}
 	write(t, built[0], "half =", 0o644)
+	// Nor is what Python had compiled, of which a full disk took the end.
+	write(t, env.Bundle+"/cart-1.0/__pycache__/cart.pyc", "half", 0o644)
 	do(t, env, SetupInstall{Tree: "cart-*"}, OK, "cart-1.0")
+	if text, err := os.ReadFile(env.Bundle + "/cart-1.0/__pycache__/cart.pyc"); err == nil {
+		t.Errorf("the compiled file is there still: %q", text)
+	}
 	imports(t, env, "cart")
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -66,6 +67,9 @@ func (s SetupInstall) Do(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
+	if err := withoutCompiled(tree); err != nil {
+		return err
+	}
 	_, err = os.Stat(filepath.Join(tree, "setup.py"))
 	ownSetup := err == nil
 	if !ownSetup {
@@ -96,6 +100,21 @@ func (s SetupInstall) Do(ctx context.Context, env *Env) error {
 	}
 	env.Note("%s", filepath.Base(tree))
 	return nil
+}
+
+// withoutCompiled removes what Python has compiled of a tree. On a full disk it
+// leaves a part of it (CPython renames what it could write), and cannot read that
+// the next time.
+func withoutCompiled(tree string) error {
+	return filepath.WalkDir(tree, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() || d.Name() != "__pycache__" {
+			return err
+		}
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
+		return filepath.SkipDir
+	})
 }
 
 // setupPy has a setup.py install its package as pip would: without an egg, and

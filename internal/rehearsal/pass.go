@@ -160,6 +160,7 @@ func (p *pass) strike(ctx context.Context, step jobs.Step, script Script) error 
 		return err
 	}
 	p.asked = false
+	screen := ""
 	for try := 1; ; try++ {
 		if err := p.s.Settle(p.r.Limit); err != nil {
 			return err
@@ -184,7 +185,7 @@ func (p *pass) strike(ctx context.Context, step jobs.Step, script Script) error 
 			return nil
 		}
 		if try == 4 {
-			p.violate(step, nil, "it was not done after three attempts to go on")
+			p.violate(step, lastSaid(screen), "it was not done after three attempts to go on")
 			return nil
 		}
 		args := p.goOn(step, now, st)
@@ -198,8 +199,19 @@ func (p *pass) strike(ctx context.Context, step jobs.Step, script Script) error 
 		if err != nil {
 			return err
 		}
-		over = c.code() == 0 && args[0] != "mark"
+		over, screen = c.code() == 0 && args[0] != "mark", c.screen()
 	}
+}
+
+// lastSaid gives the last lines that a step wrote, as a screen shows them.
+func lastSaid(screen string) []string {
+	var lines []string
+	for line := range strings.Lines(screen) {
+		if text, ok := strings.CutPrefix(strings.TrimSpace(line), "| "); ok {
+			lines = append(lines, text)
+		}
+	}
+	return lines[max(0, len(lines)-maxPaths):]
 }
 
 // struck runs the step with its fault, and tells whether it was done in spite of
