@@ -312,8 +312,7 @@ func TestWhatIsFoundWhenTheLineIsBack(t *testing.T) {
 		done := make(chan ran, 1)
 		go func() { done <- o.run("deploy", "web1", "--json") }()
 		eventually(t, "the step runs", func() bool { return is(mark, "started") })
-		p.Refuse(true)
-		start := time.Now()
+		// Before the line goes: whoever dials already has read it.
 		known := filepath.Join(o.home, ".ssh", "known_hosts")
 		ours, err := os.ReadFile(known)
 		if err != nil {
@@ -327,6 +326,8 @@ func TestWhatIsFoundWhenTheLineIsBack(t *testing.T) {
 		if err := os.WriteFile(known, []byte(strings.ReplaceAll(string(ours), key(ours), key(theirs))), 0o600); err != nil {
 			t.Fatal(err)
 		}
+		start := time.Now()
+		p.Refuse(true)
 		p.Refuse(false)
 		r := <-done
 		if r.code != 6 || !strings.Contains(r.out, "HOST KEY HAS CHANGED") || stepOf(t, r, 6) != nil || time.Since(start) > 10*time.Second {

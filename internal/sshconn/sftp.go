@@ -56,7 +56,7 @@ func (c *Conn) files(ctx context.Context, most int) (*sftp.Client, error) {
 	limit, cancel := context.WithTimeoutCause(ctx, sftpStart, fmt.Errorf("%s: no SFTP server answers within %v", name, sftpStart))
 	defer cancel()
 	var client *sftp.Client
-	err = c.within(limit, p, func() error {
+	err = c.within(limit, p, func() (err error) {
 		// Each option is checked by its number only: none of these can fail.
 		client, err = sftp.NewClientPipe(filter, sftpEnd{p}, sftpOptions(string(p.chain.last().client.ServerVersion()))...)
 		return err
