@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"syscall"
 
-	"github.com/google/renameio/v2"
-
 	"example.org/conc/config"
 )
 
@@ -183,7 +181,13 @@ func (s Symlink) Do(_ context.Context, env *Env) error {
 		env.Note("unchanged")
 		return nil
 	}
-	if err := renameio.Symlink(target, link); err != nil {
+	temp, err := freshBeside(link)
+	if err == nil {
+		if err = os.Symlink(target, temp); err == nil {
+			err = os.Rename(temp, link)
+		}
+	}
+	if err != nil {
 		return judged(err)
 	}
 	if old != "" {

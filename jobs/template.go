@@ -3,6 +3,8 @@ package jobs
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -12,8 +14,6 @@ import (
 	"regexp"
 	"strings"
 	"text/template"
-
-	"github.com/google/renameio/v2"
 
 	"example.org/conc/bundle"
 	"example.org/conc/config"
@@ -339,26 +339,46 @@ func holds(name string, text []byte) bool {
 
 // writeWhole writes a file under a temporary name, syncs it and renames it. old
 // is what it replaces, whose owner it keeps, or nil.
-func writeWhole(dest string, text []byte, mode fs.FileMode, old fs.FileInfo) error {
-	dir := filepath.Dir(dest)
-	f, err := renameio.NewPendingFile(dest, renameio.WithTempDir(dir), renameio.WithPermissions(0o600))
+func writeWhole(dest string, text []byte, mode fs.FileMode, old fs.FileInfo) (err error) {
+	temp, err := freshBeside(dest)
 	if err != nil {
 		return err
 	}
-	defer f.Cleanup() //nolint:errcheck // of no use once it is renamed
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = f.Close()
+			_ = os.Remove(temp)
+		}
+	}()
 	if _, err := f.Write(text); err != nil {
 		return err
 	}
 	if old != nil {
-		if err := keepOwner(f.Name(), old); err != nil {
+		if err := keepOwner(temp, old); err != nil {
 			return err
 		}
 	}
-	if err := f.Chmod(mode); err != nil {
+	if err := errors.Join(f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return err
 	}
-	if err := f.CloseAtomicallyReplace(); err != nil {
+	if err := os.Rename(temp, dest); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return syncDir(filepath.Dir(dest))
+}
+
+// freshBeside gives the name under which something is made before it is renamed
+// to dest. It is always the same one, so that what a killed process has left is
+// removed by whoever comes next.
+func freshBeside(dest string) (string, error) {
+	sum := sha256.Sum256([]byte(filepath.Base(dest)))
+	temp := filepath.Join(filepath.Dir(dest), ".conc-"+hex.EncodeToString(sum[:8])+".new")
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", err
+	}
+	return temp, nil
 }
