@@ -221,7 +221,11 @@ func TestRoundTripsOverSSH(t *testing.T) {
 	}
 	took(1) // copies the program
 	proxy.Delay(trip)
-	one, many := took(1), took(13)
+	// What else the machine does makes a run longer, never shorter.
+	one, many := time.Hour, time.Hour
+	for try := 0; try < 4 && (try == 0 || many-one > 3*trip/2); try++ {
+		one, many = min(one, took(1)), min(many, took(13))
+	}
 	if many-one > 3*trip/2 {
 		t.Errorf("13 steps took %s, and one %s: more than a round trip of %s apart", many, one, trip)
 	}
