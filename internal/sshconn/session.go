@@ -162,7 +162,7 @@ func (c *Conn) open(ctx context.Context, ch *chain) (*proc, error) {
 		channel, requests, err := ch.last().client.OpenChannel("session", nil)
 		if err == nil {
 			p.ch = channel
-			ch.last().wg.Go(func() { p.listen(requests) })
+			c.wg.Go(func() { p.listen(requests) }) // this goroutine is one of them, so that nobody has waited yet
 		}
 		return err
 	})

@@ -82,7 +82,7 @@ func TestJSONOutputAndProgressAreForVerbose(t *testing.T) {
 		s.event(runner.Event{Type: runner.Output, Step: s.plan.Steps[2], Data: bytes.Repeat([]byte("x"), 5000)})
 		for range 25 { // 2.5 s
 			s.event(runner.Event{Type: runner.Progress, Step: s.plan.Steps[2], Done: 1, Total: 2})
-			s.now = s.now.Add(100 * time.Millisecond)
+			s.tick(100 * time.Millisecond)
 		}
 		want := map[string]int{"progress": 0, "output": 0, "step_start": 0}
 		if verbose {

@@ -114,7 +114,7 @@ func TestStatusLineLeavesNothingBehind(t *testing.T) {
 		s.event(runner.Event{Type: runner.StepStart, Step: s.plan.Steps[2]})
 		for i := range int64(11) {
 			s.event(runner.Event{Type: runner.Progress, Step: s.plan.Steps[2], Done: i * 12e6, Total: 120e6})
-			s.now = s.now.Add(time.Second)
+			s.tick(time.Second)
 		}
 		resume := screen.Ask("")
 		s.event(runner.Event{Type: runner.Progress, Step: s.plan.Steps[2], Done: 1, Total: 2})
@@ -150,7 +150,7 @@ func TestStatusLineFitsTheTerminal(t *testing.T) {
 			s.event(runner.Event{Type: runner.StepStart, Step: s.plan.Steps[0]})
 			for i := range int64(5) {
 				s.event(runner.Event{Type: runner.Progress, Step: s.plan.Steps[0], Done: i * 1e9, Total: 4e9})
-				s.now = s.now.Add(time.Second)
+				s.tick(time.Second)
 			}
 		})
 		drawn := strings.Split(sent, erase)

@@ -70,7 +70,7 @@ func fleetRun(n int, pause time.Duration) func(*script, *Screen) {
 			play(name, runner.Event{Type: runner.StepStart, Step: step(name)})
 		}
 		for i, name := range names {
-			s.now = s.now.Add(time.Second)
+			s.tick(time.Second)
 			time.Sleep(pause)
 			out := runner.Outcome{Node: name, Status: jobs.OK, Done: 5, Took: time.Second}
 			res := jobs.Result{Step: 1, Status: jobs.OK}

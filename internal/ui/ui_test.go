@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,6 +22,7 @@ var start = time.Date(2026, 11, 21, 14, 40, 0, 0, time.UTC)
 
 // script plays a run of web1 to a screen.
 type script struct {
+	clock atomic.Int64 // now, as Unix nanoseconds
 	plan  *jobs.Plan
 	now   time.Time
 	show  func(runner.Event)
@@ -50,10 +52,16 @@ func plan(node string) *jobs.Plan {
 
 func newScript(o Options, nodes ...string) (*script, *Screen) {
 	s := &script{plan: plan("web1"), now: start, nodes: nodes}
-	o.Now = func() time.Time { return s.now }
+	s.clock.Store(start.UnixNano())
+	o.Now = func() time.Time { return time.Unix(0, s.clock.Load()).UTC() } // the live lines ask from another goroutine
 	screen := New(o)
 	s.show, s.text = screen.Show, screen.text
 	return s, screen
+}
+
+func (s *script) tick(d time.Duration) {
+	s.now = s.now.Add(d)
+	s.clock.Store(s.now.UnixNano())
 }
 
 func (s *script) event(e runner.Event) {
@@ -88,7 +96,7 @@ func (s *script) step(n int, r jobs.Result) {
 		s.event(runner.Event{Type: runner.Output, Step: s.plan.Steps[n-1], Data: []byte(l + "\n")})
 	}
 	r.Step = n
-	s.now = s.now.Add(r.Took)
+	s.tick(r.Took)
 	e := runner.Event{Type: runner.StepEnd, Step: s.plan.Steps[n-1], Result: r, Held: s.out.Held}
 	s.out.Results = append(s.out.Results, r)
 	s.out.NotStarted--
