@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -81,6 +82,18 @@ func distance(a, b string) int {
 
 // maxListed is how many names are listed when none is near.
 const maxListed = 10
+
+// DidYouMean words a hint of the candidates that are near to word; "" when none is.
+func DidYouMean(word string, candidates []string) string {
+	near := Near(word, candidates)
+	if len(near) == 0 {
+		return ""
+	}
+	for i, n := range near {
+		near[i] = strconv.Quote(n)
+	}
+	return "did you mean " + strings.Join(near, " or ") + "?"
+}
 
 // suggest is the hint for a word that is none of the candidates.
 func suggest(word string, candidates []string) string {

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"regexp"
+	"strconv"
+	"strings"
 )
 
 // A value "secret:NAME" never enters a plan, a digest or a journal. Where it is
@@ -43,4 +45,11 @@ func Reveal(s string, lookup func(name string) (string, error)) (string, error) 
 		return "", first
 	}
 	return out, nil
+}
+
+// OneLine masks the secrets in a message, and keeps it on one printable line.
+func OneLine(s string) string {
+	q := strconv.Quote(Mask(s))
+	q = q[1 : len(q)-1]
+	return strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(q)
 }

@@ -18,7 +18,7 @@ func (p Planner) readLine(f *config.File, node *config.Node, line config.Line) (
 	s := Step{Job: Job{Name: line.Name}, Origin: line.Origin, cat: p.Catalogue}
 	var problems config.Problems
 	complain := func(hint, format string, args ...any) {
-		reason := fmt.Sprintf("job %q: ", line.Name) + quiet(fmt.Sprintf(format, args...))
+		reason := fmt.Sprintf("job %q: ", line.Name) + config.OneLine(fmt.Sprintf(format, args...))
 		problems = append(problems, config.Problem{Origin: line.Origin, Reason: reason, Hint: hint})
 	}
 	words := make([]string, len(line.Words))
@@ -43,7 +43,7 @@ func (p Planner) readLine(f *config.File, node *config.Node, line config.Line) (
 	}
 	s.Host = Host(words[0])
 	if s.Host != Local && s.Host != Remote {
-		hint := suggest(words[0], []string{string(Local), string(Remote)})
+		hint := config.DidYouMean(words[0], []string{string(Local), string(Remote)})
 		if hint == "" {
 			hint = "a line starts with local or remote"
 		}
@@ -86,10 +86,10 @@ func (p Planner) makeOp(f *config.File, node *config.Node, s *Step) config.Probl
 	if !ok {
 		word := config.Mask(s.OpName)
 		problem.Reason = fmt.Sprintf("job %q: unknown op %q", s.Name, word)
-		problem.Hint = suggest(word, p.Catalogue.names())
+		problem.Hint = config.DidYouMean(word, p.Catalogue.names())
 		if key, _, isModifier := strings.Cut(word, "="); isModifier {
 			problem.Reason = fmt.Sprintf("job %q: unknown modifier %q", s.Name, word)
-			problem.Hint = suggest(key, modifiers)
+			problem.Hint = config.DidYouMean(key, modifiers)
 		}
 		if problem.Hint == "" {
 			problem.Hint = "conc ops lists them"
@@ -114,7 +114,7 @@ func (p Planner) makeOp(f *config.File, node *config.Node, s *Step) config.Probl
 		op = w.on(s.Host)
 	}
 	if err != nil {
-		problem.Reason = fmt.Sprintf("job %q: %s: %s", s.Name, s.OpName, quiet(err.Error()))
+		problem.Reason = fmt.Sprintf("job %q: %s: %s", s.Name, s.OpName, config.OneLine(err.Error()))
 		problem.Hint = strings.TrimSpace("usage: " + entry.Name + " " + entry.Args)
 		return config.Problems{problem}
 	}
@@ -148,23 +148,4 @@ func (s *Step) modify(word string) (name string, ok bool, err error) {
 		return "", false, nil
 	}
 	return name, true, err
-}
-
-// suggest words a hint of the candidates that are near to word; "" when none is.
-func suggest(word string, candidates []string) string {
-	near := config.Near(word, candidates)
-	if len(near) == 0 {
-		return ""
-	}
-	for i, n := range near {
-		near[i] = strconv.Quote(n)
-	}
-	return "did you mean " + strings.Join(near, " or ") + "?"
-}
-
-// quiet masks secrets in a message and keeps it on one printable line.
-func quiet(s string) string {
-	q := strconv.Quote(config.Mask(s))
-	q = q[1 : len(q)-1]
-	return strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(q)
 }

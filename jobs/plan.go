@@ -106,7 +106,7 @@ func (p Planner) Plan(f *config.File, node *config.Node, list string) (*Plan, er
 
 // listHint names the lists that were perhaps meant, or else those there are.
 func listHint(list string, names []string) string {
-	if hint := suggest(list, names); hint != "" || len(names) == 0 || len(names) > maxCandidates {
+	if hint := config.DidYouMean(list, names); hint != "" || len(names) == 0 || len(names) > maxCandidates {
 		return hint
 	}
 	quoted := make([]string, len(names))
@@ -226,12 +226,12 @@ func (s Step) faults(node *config.Node) []string {
 	}
 	if v, ok := s.Op.(Validator); ok {
 		if err := v.Validate(); err != nil {
-			add("%s: %s", s.OpName, quiet(err.Error()))
+			add("%s: %s", s.OpName, config.OneLine(err.Error()))
 		}
 	}
 	if c, ok := s.Op.(Checker); ok {
 		if err := c.Check(node); err != nil {
-			add("%s: %s", s.OpName, quiet(err.Error()))
+			add("%s: %s", s.OpName, config.OneLine(err.Error()))
 		}
 	}
 	return faults
@@ -303,7 +303,7 @@ func (p *Plan) Find(s string) (int, error) {
 		names[i] = step.Name
 	}
 	err := fmt.Errorf("no step of the list %q is called %q", p.List, s)
-	if hint := suggest(s, names); hint != "" {
+	if hint := config.DidYouMean(s, names); hint != "" {
 		err = fmt.Errorf("%w; %s", err, hint)
 	}
 	return 0, err

@@ -62,7 +62,7 @@ func parseSystemd(args []string) (Op, error) {
 // Validate checks action and units.
 func (s Systemd) Validate() error {
 	if !slices.Contains(systemdActions, s.Action) {
-		hint := suggest(config.Mask(s.Action), systemdActions)
+		hint := config.DidYouMean(config.Mask(s.Action), systemdActions)
 		if hint == "" {
 			hint = "there is " + strings.Join(systemdActions, ", ")
 		}

@@ -238,7 +238,7 @@ func (ps parameters) stray(key string, hasValue bool, placed int) error {
 			places++
 		}
 	}
-	hint := suggest(key, keys)
+	hint := config.DidYouMean(key, keys)
 	full := placed >= places && !ps.rest()
 	switch {
 	case hint != "" && (hasValue || full):

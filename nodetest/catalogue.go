@@ -2,8 +2,7 @@ package nodetest
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
+	"slices"
 
 	"example.org/conc/config"
 )
@@ -78,18 +77,6 @@ func (c Catalogue) names() []string {
 	return names
 }
 
-// suggest words a hint of the candidates that are near to word; "" when none is.
-func suggest(word string, candidates []string) string {
-	near := config.Near(word, candidates)
-	if len(near) == 0 {
-		return ""
-	}
-	for i, n := range near {
-		near[i] = strconv.Quote(n)
-	}
-	return "did you mean " + strings.Join(near, " or ") + "?"
-}
-
 // want is a property that a check's line names, and the value that goes with it.
 type want struct{ property, value string }
 
@@ -118,26 +105,17 @@ func (g grammar) read(args []string) ([]want, error) {
 			}
 			wants = append(wants, want{p, args[0]})
 			args = args[1:]
-		case g.isFlag(p):
+		case slices.Contains(g.flags, p):
 			wants = append(wants, want{property: p})
 		default:
 			err := fmt.Errorf("unknown property %q", config.Mask(p))
-			if hint := suggest(p, g.names()); hint != "" {
+			if hint := config.DidYouMean(p, g.names()); hint != "" {
 				err = fmt.Errorf("%w; %s", err, hint)
 			}
 			return nil, err
 		}
 	}
 	return wants, nil
-}
-
-func (g grammar) isFlag(name string) bool {
-	for _, f := range g.flags {
-		if f == name {
-			return true
-		}
-	}
-	return false
 }
 
 func (g grammar) names() []string {

@@ -6,6 +6,8 @@ import (
 
 	"al.essio.dev/pkg/shellescape"
 	"github.com/google/shlex"
+
+	"example.org/conc/config"
 )
 
 // line writes a check as deploy.ini would have it, substituted; a secret is
@@ -32,7 +34,7 @@ func (c Catalogue) parseLine(line string) (Spec, error) {
 	name, rest, ok := strings.Cut(line, equals)
 	words, err := shlex.Split(rest)
 	if !ok || err != nil {
-		return Spec{}, fmt.Errorf("%s is no check", quiet(line))
+		return Spec{}, fmt.Errorf("%s is no check", config.OneLine(line))
 	}
 	s := Spec{Name: name, Level: Functional, Timeout: checkLimit}
 	for len(words) > 0 {

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"example.org/conc/config"
 	"example.org/conc/jobs"
 )
 
@@ -123,7 +124,7 @@ func parsePort(args []string) (Check, error) {
 func (c *port) readSubject(word string) (err error) {
 	c.protocol = "tcp"
 	name, rest, ok := strings.Cut(word, ":")
-	hint := suggest(name, protocols)
+	hint := config.DidYouMean(name, protocols)
 	switch {
 	case ok && slices.Contains(protocols, name):
 		c.protocol, word = name, rest

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -57,7 +56,7 @@ func (c Catalogue) Plan(f *config.File, node *config.Node, name string) (Suite, 
 	lines, err := f.Suite(name)
 	if err != nil {
 		if !slices.Contains(f.SuiteNames(), name) {
-			return Suite{}, config.Problems{{Origin: asked, Reason: fmt.Sprintf("no suite is called %q", name), Hint: suggest(name, f.SuiteNames())}}
+			return Suite{}, config.Problems{{Origin: asked, Reason: fmt.Sprintf("no suite is called %q", name), Hint: config.DidYouMean(name, f.SuiteNames())}}
 		}
 		return Suite{}, err
 	}
@@ -82,7 +81,7 @@ func (c Catalogue) readLine(node *config.Node, line config.Line) (Spec, config.P
 	s := Spec{Name: line.Name, Level: Functional, Timeout: checkLimit}
 	var problems config.Problems
 	complain := func(hint, format string, args ...any) {
-		reason := fmt.Sprintf("check %q: ", line.Name) + quiet(fmt.Sprintf(format, args...))
+		reason := fmt.Sprintf("check %q: ", line.Name) + config.OneLine(fmt.Sprintf(format, args...))
 		problems = append(problems, config.Problem{Origin: line.Origin, Reason: reason, Hint: hint})
 	}
 	words := make([]string, len(line.Words))
@@ -116,7 +115,7 @@ func (c Catalogue) readLine(node *config.Node, line config.Line) (Spec, config.P
 	s.Words = words
 	entry, ok := c.Lookup(words[0])
 	if !ok {
-		hint := suggest(words[0], append(c.names(), "sudo"))
+		hint := config.DidYouMean(words[0], append(c.names(), "sudo"))
 		if hint == "" {
 			hint = "conc ops lists them"
 		}
@@ -184,11 +183,4 @@ func (s Suite) Secrets() []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// quiet masks secrets in a message and keeps it on one printable line.
-func quiet(s string) string {
-	q := strconv.Quote(config.Mask(s))
-	q = q[1 : len(q)-1]
-	return strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(q)
 }

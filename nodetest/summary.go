@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"example.org/conc/config"
 	"example.org/conc/jobs"
 )
 
@@ -50,7 +51,7 @@ func summary(results []Result) string {
 		var names []string
 		for _, r := range results {
 			if r.Status == status && !r.Known {
-				names = append(names, quiet(r.Name))
+				names = append(names, config.OneLine(r.Name))
 			}
 		}
 		if len(names) == 0 {
