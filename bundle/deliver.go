@@ -43,7 +43,6 @@ type Sent struct {
 
 // Options of a delivery; the zero value is one that knows nothing from before.
 type Options struct {
-	Run      string                  // names what is on its way
 	Progress func(done, total int64) // in bytes, from one goroutine at a time; may be nil
 	Index    *Index                  // of what was read before; may be nil
 }

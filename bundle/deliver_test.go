@@ -92,7 +92,7 @@ func (f *far) again() {
 // deliver is Deliver to the node's bundle.
 func (f *far) deliver(t *testing.T, sources ...Source) (Sent, error) {
 	t.Helper()
-	return Deliver(t.Context(), f, f.bundle, sources, Options{Run: testRun})
+	return Deliver(t.Context(), f, f.bundle, sources, Options{})
 }
 
 func write(t *testing.T, name string, data []byte, mode fs.FileMode) string {
@@ -147,7 +147,7 @@ func TestDeliverSizesAndModes(t *testing.T) {
 	}
 	sources[1].Mode = 0o640
 	var done int64
-	sent, err := Deliver(t.Context(), f, f.bundle, sources, Options{Run: testRun, Progress: func(d, of int64) {
+	sent, err := Deliver(t.Context(), f, f.bundle, sources, Options{Progress: func(d, of int64) {
 		if d < done || of != total {
 			t.Errorf("progress: got %d of %d after %d, want it to grow, of %d", d, of, done, total)
 		}
@@ -406,7 +406,7 @@ func TestDeliverCancelled(t *testing.T) {
 				time.AfterFunc(100*time.Millisecond, cancel)
 			}
 			began := time.Now()
-			_, err := Deliver(ctx, f, f.bundle, []Source{{Local: local, Path: "a"}}, Options{Run: testRun, Progress: func(int64, int64) {
+			_, err := Deliver(ctx, f, f.bundle, []Source{{Local: local, Path: "a"}}, Options{Progress: func(int64, int64) {
 				if !silent {
 					once.Do(cancel)
 				}

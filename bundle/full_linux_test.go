@@ -42,21 +42,21 @@ func TestDeliverToAFullDisk(t *testing.T) {
 	}
 	t.Run("seen before", func(t *testing.T) {
 		big := write(t, filepath.Join(src, "big"), noise(20<<20), 0o644)
-		_, err := Deliver(t.Context(), f, disk, []Source{{Local: big, Path: "big"}}, Options{Run: testRun})
+		_, err := Deliver(t.Context(), f, disk, []Source{{Local: big, Path: "big"}}, Options{})
 		check(t, err, disk)
 	})
 	t.Run("while it is sent", func(t *testing.T) {
 		filler := filepath.Join(disk, "filler")
 		f.lacked = func([]Want) { write(t, filler, noise(2<<20), 0o600) }
 		big := write(t, filepath.Join(src, "big"), noise(3<<20), 0o644)
-		_, err := Deliver(t.Context(), f, disk, []Source{{Local: big, Path: "big"}}, Options{Run: testRun})
+		_, err := Deliver(t.Context(), f, disk, []Source{{Local: big, Path: "big"}}, Options{})
 		check(t, err, dest)
 
 		f.lacked = nil
 		if err := os.Remove(filler); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Deliver(t.Context(), f, disk, []Source{{Local: big, Path: "big"}}, Options{Run: testRun}); err != nil {
+		if _, err := Deliver(t.Context(), f, disk, []Source{{Local: big, Path: "big"}}, Options{}); err != nil {
 			t.Errorf("with room again: %v", err)
 		}
 	})

@@ -242,7 +242,7 @@ func TestAWrongIndex(t *testing.T) {
 			t.Fatal(err)
 		}
 		x := &Index{}
-		if _, err := Deliver(t.Context(), f, f.bundle, []Source{{Local: local, Path: "a"}}, Options{Run: testRun, Index: x}); err != nil {
+		if _, err := Deliver(t.Context(), f, f.bundle, []Source{{Local: local, Path: "a"}}, Options{Index: x}); err != nil {
 			t.Fatal(err)
 		}
 		fi, err := os.Stat(local)
@@ -270,7 +270,7 @@ func TestAWrongIndex(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		_, err = Deliver(t.Context(), f, f.bundle, []Source{{Local: local, Path: "a"}}, Options{Run: testRun, Index: x})
+		_, err = Deliver(t.Context(), f, f.bundle, []Source{{Local: local, Path: "a"}}, Options{Index: x})
 		if got, _ := os.ReadFile(filepath.Join(f.bundle, "a")); err == nil && !bytes.Equal(got, fresh) {
 			t.Errorf("%d bytes: the wrong ones were delivered", size)
 		} else if err != nil {

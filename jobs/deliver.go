@@ -136,7 +136,7 @@ func (d Deliver) Do(ctx context.Context, env *Env) error {
 
 // delivery is how this step delivers.
 func (e *Env) delivery() bundle.Options {
-	return bundle.Options{Run: e.Owner.Run, Progress: e.Progress, Index: e.Index}
+	return bundle.Options{Progress: e.Progress, Index: e.Index}
 }
 
 // sources turns the patterns into files. Each must match; with try, each is
