@@ -31,10 +31,11 @@ type Rehearsal struct {
 	Faults  []Fault
 	Forks   int            // stages at a time
 	Args    []string       // further arguments of every command: --set
-	Tell    func(s string) // progress, a line; nil: nobody listens
+	Tell    func(s string) // progress, a line, one call at a time; nil: nobody listens
 	Limit   time.Duration  // for one command
 
-	stages atomic.Int64 // that were set
+	stages  atomic.Int64 // that were set
+	telling sync.Mutex
 }
 
 // Verdict is how a list stood a fault at one step.
@@ -123,8 +124,11 @@ func (r *Rehearsal) Run(ctx context.Context) (*Report, error) {
 	return report, all
 }
 
+// tell is called by several passes at a time.
 func (r *Rehearsal) tell(format string, args ...any) {
 	if r.Tell != nil {
+		r.telling.Lock()
+		defer r.telling.Unlock()
 		r.Tell(fmt.Sprintf(format, args...))
 	}
 }
