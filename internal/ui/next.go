@@ -45,6 +45,24 @@ func testAgain(o Options, e runner.Event) []proposal {
 	return []proposal{{"test again", [][]string{append(argv, nodetest.OnlyFlags(after.Results)...)}}}
 }
 
+// lookAfter gives the command that makes the node's checks, once a run is at the
+// end of its list and has made none itself. Nil: it has, or the node has no suite.
+func lookAfter(o Options, e runner.Event) []string {
+	if o.Quiet || e.Plan == nil || e.Plan.Node == nil || e.Plan.Node.Get("nodetest") == "" {
+		return nil
+	}
+	_, to := asked(e)
+	if out := e.Outcome; out.Status != jobs.OK || out.Open || out.After != nil || to < len(e.Plan.Steps) {
+		return nil
+	}
+	for _, s := range e.Plan.Steps {
+		if _, made := s.Op.(nodetest.SuiteOp); made {
+			return nil
+		}
+	}
+	return append(append([]string{o.Name}, o.Args...), "nodetest", e.Node)
+}
+
 // goingOn gives what can be done about the run itself.
 func goingOn(o Options, e runner.Event) []proposal {
 	out := e.Outcome

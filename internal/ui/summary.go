@@ -41,6 +41,9 @@ func (t *text) nodeEnd(e runner.Event) {
 		if o.Open || closedThere(e) {
 			t.advice(e)
 		}
+		if suite := lookAfter(t.o, e); suite != nil && !t.many() {
+			t.printf("Next: %s\n", shellescape.QuoteCommand(suite))
+		}
 		return
 	}
 	t.printf("%s  %s  %s\n", t.paint(o.Status, string(o.Status)), Line(e.Node), t.headline(e))

@@ -156,6 +156,25 @@ conc 0.1.0  run W9QZ3XJ4  web1 = deploy@10.0.0.11:22  list release  5 steps
 
 OK  web1  5 of 5 steps  10.2s
 `, err: "log: /home/ann/.local/state/conc/log.jsonl\n"},
+		{name: "ok, and the node has checks", o: Options{Name: "conc", Args: []string{"-c", "my file.ini"}}, play: func(s *script) {
+			s.begin()
+			s.plan.Node = config.NewNode("web1", map[string]string{"jobs": "release", "nodetest": "web"})
+			for n := range 5 {
+				s.ok(n + 1)
+			}
+			s.end(0)
+		}, want: `
+conc 0.1.0  run W9QZ3XJ4  web1 = deploy@10.0.0.11:22  list release  5 steps
+
+1/5  open                  remote  OK         0.1s
+2/5  stage                 local   OK         0.1s
+3/5  deliver the archives  local   OK         0.1s
+4/5  install               remote  OK         0.1s
+5/5  close                 remote  OK         0.1s
+
+OK  web1  5 of 5 steps  0.5s
+Next: conc -c 'my file.ini' nodetest web1
+`, err: "log: /home/ann/.local/state/conc/log.jsonl\n"},
 		{name: "failed", o: Options{Args: []string{"-c", "my file.ini"}, Home: "/home/ann"}, play: func(s *script) {
 			s.begin()
 			s.ok(1)
