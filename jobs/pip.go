@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -61,7 +60,9 @@ that they depend on. No index is asked, no setting of pip's on that host is used
 and nothing is fetched. Where the venv has no pip, a wheel of pip in the bundle
 is run instead. What is installed already in the same version and with the same
 content is left alone. A source package is built with the venv's own setuptools where
-there is one, and otherwise with what it asks for from the bundle.
+there is one, together with the bundle's wheel of the package wheel, which is not
+installed by that; otherwise with what it asks for from the bundle. To do it again
+after it was cut short comes to the same.
 
 BLOCKED when a pattern matches nothing, or there is no venv or no pip. FAILED
 when pip says no.`,
@@ -100,11 +101,11 @@ func (p PipInstall) Do(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	args, err := env.pip(ctx, python)
+	pip, err := env.pip(ctx, python)
 	if err != nil {
 		return err
 	}
-	args = append(args, pipInstall[1:]...)
+	args := append(pip.Args, pipInstall[1:]...)
 	dirs := []string{env.Bundle}
 	for _, f := range files {
 		dirs = append(dirs, filepath.Dir(f))
@@ -121,6 +122,9 @@ func (p PipInstall) Do(ctx context.Context, env *Env) error {
 		}
 		if own {
 			args = append(args, "--no-build-isolation")
+			if err := env.lendWheel(&pip); err != nil {
+				return err
+			}
 		}
 	}
 	halves, err := env.halves(ctx, python, dirs)
@@ -131,64 +135,31 @@ func (p PipInstall) Do(ctx context.Context, env *Env) error {
 	if err != nil {
 		return err
 	}
-	stale = append(stale, halves...)
-	if len(stale) > 0 {
-		again := append(slices.Clone(args), "--force-reinstall", "--no-deps")
-		if err := env.Run(ctx, offline(Cmd{Args: append(again, stale...)})); err != nil {
-			return err
+	install := func(files []string, more ...string) error {
+		if len(files) == 0 {
+			return nil
+		}
+		pip.Args = slices.Concat(args, more, files)
+		return env.Run(ctx, pip)
+	}
+	if err := install(stale, "--force-reinstall", "--no-deps"); err != nil {
+		return err
+	}
+	if err := install(files); err != nil {
+		return err
+	}
+	// What these need is whole by now. Another step's is not.
+	var left []string
+	for _, h := range halves {
+		if !h.whole() {
+			left = append(left, h.file)
 		}
 	}
-	if err := env.Run(ctx, offline(Cmd{Args: append(args, files...)})); err != nil {
+	if err := install(left, "--no-deps"); err != nil {
 		return err
 	}
 	env.Note("%s", summary(files))
 	return nil
-}
-
-// halves gives the files in dirs of packages whose installation in the venv was cut
-// short, and takes the record of that away: pip goes by the name and the version,
-// and would leave them half installed. It writes INSTALLER when the files are in
-// their places.
-func (e *Env) halves(ctx context.Context, python string, dirs []string) ([]string, error) {
-	const look = `import os, re, shutil, sys, sysconfig
-plain = lambda s: re.sub(r"[-_.]+", "-", s).lower()
-there = sorted((os.path.join(d, f) for d in sys.argv[1:] if os.path.isdir(d) for f in os.listdir(d)), key=lambda f: not f.endswith(".whl"))
-site = sysconfig.get_paths()["purelib"]
-for name in os.listdir(site):
-    half = os.path.join(site, name)
-    if not name.endswith(".dist-info") or os.path.islink(half) or os.path.exists(os.path.join(half, "INSTALLER")): continue
-    for f in there:
-        if os.path.isfile(f) and re.fullmatch(re.escape(plain(name[:-len(".dist-info")])) + r"(-.*-whl|-tar-\w+|-tgz|-zip)", plain(os.path.basename(f))):
-            shutil.rmtree(half)
-            print(f)
-            break
-`
-	var out bytes.Buffer
-	err := e.Run(ctx, Cmd{Args: append([]string{python, "-c", look}, dirs...), Unset: pythonEnv, Stdout: &out})
-	return strings.FieldsFunc(out.String(), func(r rune) bool { return r == '\n' }), err
-}
-
-// stale gives those of the wheels whose version is installed with other content:
-// pip goes by the version alone, and would leave them as they are.
-func (e *Env) stale(ctx context.Context, python string, files []string) ([]string, error) {
-	const look = `import importlib.metadata as m, sys, zipfile
-for f in sys.argv[1:]:
-    try:
-        z = zipfile.ZipFile(f)
-        r = [n for n in z.namelist() if n.count("/") == 1 and n.endswith(".dist-info/RECORD")][0]
-        d = m.distribution(r.split("-")[0])
-        if d.version != r.split("-")[1][:-len(".dist")]: continue
-    except Exception: continue
-    new = [l for l in z.read(r).decode().splitlines() if ".data/" not in l]
-    if not set(new) <= set((d.read_text("RECORD") or "").splitlines()): print(f)
-`
-	wheels := slices.DeleteFunc(slices.Clone(files), func(f string) bool { return filepath.Ext(f) != ".whl" })
-	if len(wheels) == 0 {
-		return nil, nil
-	}
-	var out bytes.Buffer
-	err := e.Run(ctx, Cmd{Args: append([]string{python, "-c", look}, wheels...), Unset: pythonEnv, Stdout: &out})
-	return strings.FieldsFunc(out.String(), func(r rune) bool { return r == '\n' }), err
 }
 
 func summary(files []string) string {
@@ -219,27 +190,6 @@ func (p PipInstall) find(env *Env) ([]string, error) {
 	return slices.Compact(files), nil
 }
 
-// pip gives the command that is pip for a venv: its own, or the one in a wheel
-// in the bundle, which runs from there.
-func (e *Env) pip(ctx context.Context, python string) ([]string, error) {
-	own, err := e.hasModules(ctx, python, "pip")
-	if err != nil {
-		return nil, err
-	}
-	if own {
-		return []string{python, "-m", "pip"}, nil
-	}
-	wheels, err := e.Glob(bundlePrefix + "pip-*.whl")
-	switch {
-	case err != nil:
-		return nil, err
-	case len(wheels) == 0:
-		return nil, Blockedf("the venv has no pip, and the bundle no wheel of it").
-			WithHint("deliver pip-*.whl into the bundle, or setup_install pip first")
-	}
-	return []string{python, filepath.Join(wheels[len(wheels)-1], "pip")}, nil
-}
-
 func (p PipInstall) on(h Host) Op {
 	p.host = h
 	return p
@@ -260,22 +210,3 @@ func (p PipInstall) ByHand(n *config.Node) []string {
 
 // Repeatable: an installation may be done over.
 func (p PipInstall) Repeatable() {}
-
-// pipInstall is how pip is told to install, from files at hand only.
-var pipInstall = []string{
-	"pip", "install", "--no-index", "--no-cache-dir", "--no-input",
-	"--disable-pip-version-check", "--no-warn-script-location",
-}
-
-// offline makes a command of Python's deaf to the account's settings, and lets
-// no build script that goes by the usual rules reach a network: every proxy is
-// this host's discard port.
-func offline(c Cmd) Cmd {
-	const nowhere = "http://127.0.0.1:9"
-	c.Unset = append(slices.Clone(pythonEnv), "no_proxy", "NO_PROXY")
-	c.Env = []string{"PIP_CONFIG_FILE=/dev/null", "PIP_NO_INDEX=1"}
-	for _, name := range []string{"http_proxy", "https_proxy", "ftp_proxy", "all_proxy"} {
-		c.Env = append(c.Env, name+"="+nowhere, strings.ToUpper(name)+"="+nowhere)
-	}
-	return c
-}

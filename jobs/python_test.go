@@ -37,6 +37,15 @@ func wheel(t *testing.T, pattern, dir string) {
 	write(t, filepath.Join(dir, filepath.Base(found[0])), string(data), 0o644)
 }
 
+// unzip takes a wheel apart into dir, as nobody should install one.
+func unzip(t *testing.T, pattern, dir string) {
+	t.Helper()
+	script := "import glob, sys, zipfile; zipfile.ZipFile(glob.glob(sys.argv[1])[0]).extractall(sys.argv[2])"
+	if out, err := exec.Command("/usr/bin/python3", "-c", script, pattern, dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
+
 // sdistFiles are a source package in the classic form.
 func sdistFiles(name string) map[string]string {
 	return map[string]string{
@@ -49,6 +58,12 @@ func sdistFiles(name string) map[string]string {
 
 func sdist(t *testing.T, name, path string) {
 	t.Helper()
+	sourcePackage(t, name, sdistFiles(name), path)
+}
+
+// sourcePackage makes the archive of a source package.
+func sourcePackage(t *testing.T, name string, files map[string]string, path string) {
+	t.Helper()
 	f, err := os.Create(path)
 	if err != nil {
 		t.Fatal(err)
@@ -58,7 +73,7 @@ func sdist(t *testing.T, name, path string) {
 	defer z.Close()
 	w := tar.NewWriter(z)
 	defer w.Close()
-	for file, text := range sdistFiles(name) {
+	for file, text := range files {
 		if err := w.WriteHeader(&tar.Header{Name: name + "-1.0/" + file, Mode: 0o644, Size: int64(len(text))}); err != nil {
 			t.Fatal(err)
 		}
@@ -137,66 +152,7 @@ func TestSetupInstallWithoutPip(t *testing.T) {
 	do(t, env, SetupInstall{Tree: "cart-*"}, Failed, "exit 1") // no setuptools
 	// As setup_install leaves it: setuptools in the venv, and no pip.
 	wheel(t, "setuptools-*.whl", env.Bundle)
-	site, err := filepath.Glob(env.Home + "/venvs/shop/lib/python3*/site-packages")
-	if err != nil || len(site) != 1 {
-		t.Fatal(site, err)
-	}
-	unzip := "import glob, zipfile; zipfile.ZipFile(glob.glob('" + env.Bundle + "/setuptools-*.whl')[0]).extractall('" + site[0] + "')"
-	if out, err := exec.Command("/usr/bin/python3", "-c", unzip).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	do(t, env, SetupInstall{Tree: "cart-*"}, OK, "cart-1.0")
-	imports(t, env, "cart")
-	if err := os.Remove(env.Bundle + "/cart-1.0/setup.py"); err != nil {
-		t.Fatal(err)
-	}
-	write(t, env.Bundle+"/cart-1.0/pyproject.toml", "", 0o644)
-	do(t, env, SetupInstall{Tree: "cart-*"}, Blocked, "no setup.py: it is built with pip, which the venv has not")
-}
-
-// What pip was killed in is installed again: by its name and version it is there.
-func TestPipInstallAfterOneThatWasKilled(t *testing.T) {
-	env := pythonEnvOf(t)
-	do(t, env, CreateVenv{}, OK, "")
-	for _, name := range []string{"pip", "setuptools", "wheel"} {
-		wheel(t, name+"-*.whl", env.Bundle)
-	}
-	do(t, env, PipInstall{Files: []string{"setuptools-*.whl", "pip-*.whl", "wheel-*.whl"}}, OK, "3 packages")
-	site, err := filepath.Glob(env.Home + "/venvs/shop/lib/python3*/site-packages")
-	if err != nil || len(site) != 1 {
-		t.Fatal(site, err)
-	}
-	info, err := filepath.Glob(site[0] + "/wheel-*.dist-info")
-	if err != nil || len(info) != 1 {
-		t.Fatal(info, err)
-	}
-	for _, path := range []string{info[0] + "/INSTALLER", info[0] + "/RECORD", site[0] + "/wheel/cli/__init__.py", env.Home + "/venvs/shop/bin/wheel"} {
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	do(t, env, PipInstall{Files: []string{"setuptools-*.whl"}}, OK, "")
-	for _, path := range []string{info[0] + "/INSTALLER", site[0] + "/wheel/cli/__init__.py", env.Home + "/venvs/shop/bin/wheel"} {
-		if _, err := os.Stat(path); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-// A file that setup.py was killed in, in its build directory, is not taken for one
-// that is up to date.
-func TestSetupInstallAfterOneThatWasKilled(t *testing.T) {
-	env := pythonEnvOf(t)
-	do(t, env, CreateVenv{}, OK, "")
-	wheel(t, "setuptools-*.whl", env.Bundle)
-	site, err := filepath.Glob(env.Home + "/venvs/shop/lib/python3*/site-packages")
-	if err != nil || len(site) != 1 {
-		t.Fatal(site, err)
-	}
-	unzip := "import glob, zipfile; zipfile.ZipFile(glob.glob('" + env.Bundle + "/setuptools-*.whl')[0]).extractall('" + site[0] + "')"
-	if out, err := exec.Command("/usr/bin/python3", "-c", unzip).CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
+	unzip(t, env.Bundle+"/setuptools-*.whl", sitePackages(t, env))
 	for name, text := range sdistFiles("cart") {
 		write(t, env.Bundle+"/cart-1.0/"+name, text, 0o644)
 	}

@@ -77,13 +77,23 @@ func (s SetupInstall) Do(ctx context.Context, env *Env) error {
 			return err
 		}
 	}
-	viaPip, err := env.hasModules(ctx, python, "pip", "setuptools")
-	if err != nil {
+	begun := []byte(env.Owner.Run + "\n" + python + "\n")
+	was, _ := os.ReadFile(filepath.Join(tree, setupBegun))
+	viaPip := !bytes.Equal(was, begun)
+	if viaPip {
+		if viaPip, err = env.hasModules(ctx, python, "pip", "setuptools"); err != nil {
+			return err
+		}
+	}
+	c := pipCommand(python, append(slices.Clone(pipInstall[1:]), "--no-deps", "--no-build-isolation", tree)...)
+	if err := env.lendWheel(&c); err != nil {
 		return err
 	}
-	c := offline(Cmd{Dir: tree, Args: append([]string{python, "-m"}, append(slices.Clone(pipInstall), "--no-deps", "--no-build-isolation", tree)...)})
 	if ownSetup && !viaPip {
-		c.Args = append([]string{python}, setupPy...)
+		if err := os.WriteFile(filepath.Join(tree, setupBegun), begun, 0o644); err != nil {
+			return err
+		}
+		c = offline(Cmd{Dir: tree, Args: append([]string{python}, setupPy...)})
 		// Help for an option that it does not know is an error, for one that it
 		// knows nothing but help.
 		probe := c
@@ -98,13 +108,21 @@ func (s SetupInstall) Do(ctx context.Context, env *Env) error {
 	if err := env.Run(ctx, c); err != nil {
 		return err
 	}
+	if err := withoutCompiled(tree); err != nil {
+		return err
+	}
 	env.Note("%s", filepath.Base(tree))
 	return nil
 }
 
-// withoutCompiled removes what Python has compiled of a tree. On a full disk it
-// leaves a part of it (CPython renames what it could write), and cannot read that
-// the next time.
+// setupBegun is a file in a package's directory: the run that has its own setup.py
+// install it, and the Python. Once that has put pip and setuptools there, they could
+// do it as well, in another way; and whether they are whole is not known.
+const setupBegun = ".conc-setup"
+
+// withoutCompiled removes what Python has compiled of a tree, which is of no use
+// to anybody once it is installed. On a full disk it leaves a part of it (CPython
+// renames what it could write), and cannot read that the next time.
 func withoutCompiled(tree string) error {
 	return filepath.WalkDir(tree, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() || d.Name() != "__pycache__" {
@@ -137,7 +155,7 @@ m = b.get("build-backend", "setuptools.build_meta").partition(":")[0].partition(
 if "backend-path" not in b and u.find_spec(m) is None: print(m)
 `
 	var missing bytes.Buffer
-	if err := e.Run(ctx, Cmd{Dir: tree, Args: []string{python, "-c", look}, Unset: pythonEnv, Stdout: &missing}); err != nil {
+	if err := e.Run(ctx, Cmd{Dir: tree, Args: []string{python, "-I", "-c", look}, Unset: pythonEnv, Stdout: &missing}); err != nil {
 		return fmt.Errorf("%s: reading pyproject.toml: %w", filepath.Base(tree), err)
 	}
 	if m := strings.TrimSpace(missing.String()); m != "" {
