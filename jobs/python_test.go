@@ -153,6 +153,48 @@ func TestSetupInstallWithoutPip(t *testing.T) {
 	// As setup_install leaves it: setuptools in the venv, and no pip.
 	wheel(t, "setuptools-*.whl", env.Bundle)
 	unzip(t, env.Bundle+"/setuptools-*.whl", sitePackages(t, env))
+	do(t, env, SetupInstall{Tree: "cart-*"}, OK, "cart-1.0")
+	imports(t, env, "cart")
+	if err := os.Remove(env.Bundle + "/cart-1.0/setup.py"); err != nil {
+		t.Fatal(err)
+	}
+	write(t, env.Bundle+"/cart-1.0/pyproject.toml", "", 0o644)
+	do(t, env, SetupInstall{Tree: "cart-*"}, Blocked, "no setup.py: it is built with pip, which the venv has not")
+}
+
+// What pip was killed in is installed again: by its name and version it is there.
+func TestPipInstallAfterOneThatWasKilled(t *testing.T) {
+	env := pythonEnvOf(t)
+	do(t, env, CreateVenv{}, OK, "")
+	for _, name := range []string{"pip", "setuptools", "wheel"} {
+		wheel(t, name+"-*.whl", env.Bundle)
+	}
+	do(t, env, PipInstall{Files: []string{"setuptools-*.whl", "pip-*.whl", "wheel-*.whl"}}, OK, "3 packages")
+	site := sitePackages(t, env)
+	info, err := filepath.Glob(site + "/wheel-*.dist-info")
+	if err != nil || len(info) != 1 {
+		t.Fatal(info, err)
+	}
+	for _, path := range []string{info[0] + "/INSTALLER", info[0] + "/RECORD", site + "/wheel/cli/__init__.py", env.Home + "/venvs/shop/bin/wheel"} {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(t, env, PipInstall{Files: []string{"setuptools-*.whl"}}, OK, "")
+	for _, path := range []string{info[0] + "/INSTALLER", site + "/wheel/cli/__init__.py", env.Home + "/venvs/shop/bin/wheel"} {
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A file that setup.py was killed in, in its build directory, is not taken for one
+// that is up to date.
+func TestSetupInstallAfterOneThatWasKilled(t *testing.T) {
+	env := pythonEnvOf(t)
+	do(t, env, CreateVenv{}, OK, "")
+	wheel(t, "setuptools-*.whl", env.Bundle)
+	unzip(t, env.Bundle+"/setuptools-*.whl", sitePackages(t, env))
 	for name, text := range sdistFiles("cart") {
 		write(t, env.Bundle+"/cart-1.0/"+name, text, 0o644)
 	}
