@@ -67,6 +67,7 @@ type Proc interface {
 type Options struct {
 	Program    Program
 	Executable string // this program's file: what is copied to the node
+	Hash       string // its SHA-256, hex, where somebody has read it before; "": it is read
 	AgentDir   string // agent.dir: more places for conc_<os>_<arch>; may be empty
 	// BuildAgent gives the file of this program for a platform that there is none
 	// for; nil: it cannot be had.

@@ -44,7 +44,7 @@ func Start(ctx context.Context, t Transport, o Options) (*Client, error) {
 	if err := l.prepare(); err != nil {
 		return nil, err
 	}
-	own, err := hashes.of(o.Executable)
+	own, err := l.own()
 	if err != nil {
 		return nil, &StartError{Err: fmt.Errorf("this program's own file cannot be read: %w", err)}
 	}
@@ -83,6 +83,14 @@ func Start(ctx context.Context, t Transport, o Options) (*Client, error) {
 		err = l.foreign(bin, e, cannotStart(o.Node.Name(), command(bin.hash), e.status, e.text))
 	}
 	return c, err
+}
+
+// own gives the hash of this program's own file.
+func (l *launch) own() (string, error) {
+	if l.Hash != "" {
+		return l.Hash, nil
+	}
+	return hashes.of(l.Executable)
 }
 
 // prepare makes what will be sent, before anything is.

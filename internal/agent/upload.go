@@ -65,7 +65,7 @@ func (l *launch) choose(ctx context.Context, first error) (build, error) {
 		return build{}, s
 	}
 	if goos == runtime.GOOS && arch == runtime.GOARCH {
-		hash, err := hashes.of(l.Executable)
+		hash, err := l.own()
 		return build{l.Executable, hash, goos + "/" + arch}, err
 	}
 	name := "conc_" + goos + "_" + arch

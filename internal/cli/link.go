@@ -6,6 +6,7 @@ import (
 
 	"example.org/conc/config"
 	"example.org/conc/internal/agent"
+	"example.org/conc/internal/rehearsal"
 	"example.org/conc/internal/sshconn"
 )
 
@@ -44,6 +45,9 @@ func (p *program) start(ctx context.Context, conn *sshconn.Conn, node *config.No
 	o.Program = p.agentProgram()
 	o.Node = node
 	o.Executable = p.env.Executable
+	if s, ok := p.rehearsal.(rehearsal.Script); ok {
+		o.Hash = s.Program
+	}
 	o.AgentDir = node.Get("agent.dir")
 	o.BuildAgent = p.agentFor
 	o.Typed = p.toType()

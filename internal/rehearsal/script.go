@@ -67,6 +67,10 @@ type Script struct {
 	Answer bool `json:"answer,omitempty"`
 	// Watch has every op wait, after its work, until it is let go on.
 	Watch bool `json:"watch,omitempty"`
+
+	// Program is the SHA-256 of the program that is conc, hex: whoever set the stage
+	// has read it, and each command of many need not. "": it is not known.
+	Program string `json:"program,omitempty"`
 }
 
 // Write puts a script where both ends read it.

@@ -163,7 +163,10 @@ func Hash(program string) (string, error) {
 }
 
 // Direct sets what is to happen from now on.
-func (s *Stage) Direct(script Script) error { return script.Write(s.script) }
+func (s *Stage) Direct(script Script) error {
+	script.Program = s.o.Hash
+	return script.Write(s.script)
+}
 
 // Clear forgets which steps were waited for.
 func (s *Stage) Clear() error {
