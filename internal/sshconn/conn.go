@@ -7,7 +7,6 @@ import (
 	"slices"
 	"sync"
 	"syscall"
-	"time"
 )
 
 // Conn is an authenticated connection. Every read and write under it has a
@@ -22,8 +21,7 @@ type Conn struct {
 
 	growing sync.Mutex // held while a further connection is made
 
-	measured chan struct{} // closed when trip is set
-	trip     time.Duration // one round trip
+	first *hop // the first connection to the target
 
 	mu     sync.Mutex
 	chains []*chain
@@ -38,7 +36,7 @@ const maxChains = 8
 
 // Dial connects and authenticates, through the jump hosts if there are any.
 func Dial(ctx context.Context, t Target, o Options) (*Conn, error) {
-	c := &Conn{dialer: newDialer(t, o), done: make(chan struct{}), measured: make(chan struct{})}
+	c := &Conn{dialer: newDialer(t, o), done: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	ch, err := c.dial(ctx)
 	if err != nil {
@@ -46,11 +44,8 @@ func Dial(ctx context.Context, t Target, o Options) (*Conn, error) {
 		c.dialer.close()
 		return nil, err
 	}
-	if err := c.add(ch); err != nil {
-		return c, err
-	}
-	c.background(func() { c.measure(ch) })
-	return c, nil
+	c.first = ch.last()
+	return c, c.add(ch)
 }
 
 // dial makes one more connection.

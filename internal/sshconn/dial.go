@@ -45,17 +45,42 @@ type hop struct {
 	gone   chan struct{} // closed when the client has ended, with err
 	err    error
 	wg     sync.WaitGroup
+
+	answered chan struct{} // closed when trip is set
+	trip     time.Duration // until its first answer
 }
 
 func newHop(t Target, client *ssh.Client, w *wire, beat time.Duration) *hop {
-	h := &hop{t: t, client: client, wire: w, gone: make(chan struct{})}
+	h := &hop{t: t, client: client, wire: w, gone: make(chan struct{}), answered: make(chan struct{})}
 	h.wg.Go(func() {
 		h.err = client.Wait()
 		_ = w.Close()
 		close(h.gone)
 	})
-	h.wg.Go(func() { keepAlive(client, beat, h.gone) })
+	h.wg.Go(func() {
+		h.measure()
+		keepAlive(client, beat, h.gone)
+	})
 	return h
+}
+
+// measure times one round trip.
+func (h *hop) measure() {
+	begun := time.Now()
+	if _, _, err := h.client.SendRequest("keepalive@openssh.com", true, nil); err == nil {
+		h.trip = time.Since(begun)
+		close(h.answered)
+	}
+}
+
+// alive tells whether nothing is known of its end.
+func (h *hop) alive() bool {
+	select {
+	case <-h.gone:
+		return false
+	default:
+		return h.wire.broken() == nil // what ends with it may be heard of before gone
+	}
 }
 
 // chain is a way to the target, through its hops.
@@ -161,10 +186,13 @@ func (d *dialer) hop(ctx context.Context, b *budget, via *ssh.Client, i int) (*h
 		leave, err := d.o.Pool.enter(ctx, b, fmt.Sprintf("%q %s", d.t.Jump[:i], t.addr()))
 		if err == nil {
 			h, err = d.attemptAgain(ctx, via, t, keys, l)
-			leave()
+			if err != nil {
+				leave()
+			}
 		}
 		if err == nil {
 			l.succeeded()
+			h.wg.Go(func() { defer leave(); h.settled(d.early()) })
 			return h, nil
 		}
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, errBudget) {
@@ -178,6 +206,19 @@ func (d *dialer) hop(ctx context.Context, b *budget, via *ssh.Client, i int) (*h
 		default:
 			return nil, err
 		}
+	}
+}
+
+// settled waits until the server counts the login no longer among those that are
+// under way. An sshd says that we are in before it does so, and does so before
+// it answers anything else.
+func (h *hop) settled(most time.Duration) {
+	late := time.NewTimer(most) // of a server that answers no such request
+	defer late.Stop()
+	select {
+	case <-h.answered:
+	case <-h.gone:
+	case <-late.C:
 	}
 }
 

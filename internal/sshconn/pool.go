@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 )
 
@@ -56,14 +57,7 @@ type sharedHops struct {
 
 // alive tells whether the way is still there.
 func (s *sharedHops) alive() bool {
-	for _, h := range s.chain.hops {
-		select {
-		case <-h.gone:
-			return false
-		default:
-		}
-	}
-	return true
+	return !slices.ContainsFunc(s.chain.hops, func(h *hop) bool { return !h.alive() })
 }
 
 // way gives the way that the key stands for, made by dial unless there is one.

@@ -64,7 +64,11 @@ func TestSharedJump(t *testing.T) {
 		_ = s.chain.hops[0].wire.Close()
 	}
 	<-first[1].Done()
-	for _, c := range append(first, all()...) {
+	second := all()
+	if t.Failed() {
+		return
+	}
+	for _, c := range append(first, second...) {
 		_ = c.Close()
 	}
 	if got := door.Accepted(); got != 2 {
@@ -113,7 +117,8 @@ func TestSSHDManyLogins(t *testing.T) {
 	group.Wait()
 }
 
-// A default sshd refuses none of fifty.
+// A default sshd refuses none of fifty, although it takes a while after a login
+// to see that it is over.
 func TestSSHDFiftyLogins(t *testing.T) {
 	t.Parallel()
 	op := startSSHD(t, sshdtest.Options{})
@@ -127,6 +132,9 @@ func TestSSHDFiftyLogins(t *testing.T) {
 			if err != nil {
 				t.Error(err)
 				return
+			}
+			if out, err := run(c, "echo here"); err != nil || out != "here\n" {
+				t.Errorf("got %q, %v, want here", out, err)
 			}
 			_ = c.Close()
 		})
