@@ -110,9 +110,10 @@ const (
 	// Kill kills the process that runs the op: the agent on the node, or conc on the
 	// workstation for a local step.
 	Kill Kind = rehearsal.Kill
-	// FullDisk lets no file grow over Bytes. It is a limit of the process, which needs
-	// no disk of its own: what a program does that sees ENOSPC before it writes, or
-	// asks for the room left, is not tested by it.
+	// FullDisk lets no file grow over Bytes: none that the op writes, and none on the
+	// node that a local step delivers. It is a limit of the processes, which needs no
+	// disk of its own: what a program does that sees ENOSPC before it writes, or asks
+	// for the room left, is not tested by it.
 	FullDisk Kind = rehearsal.Full
 	Gone     Kind = rehearsal.Gone // conc on the workstation is killed while the op runs
 	Stop     Kind = rehearsal.Stop // Ctrl-C while the op runs

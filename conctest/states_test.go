@@ -2,6 +2,7 @@ package conctest_test
 
 import (
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +29,10 @@ close   = remote close_bundle
 [jobs:copy]
 open    = remote open_bundle
 copy    = remote run cp big target
+close   = remote close_bundle
+[jobs:put]
+open    = remote open_bundle
+put     = local  put big target
 close   = remote close_bundle
 [jobs:root]
 open    = remote open_bundle
@@ -120,5 +125,30 @@ func ExampleRun() {
 	r.Resume("restart").Want(jobs.OK)
 	if got := r.File("shop/schema"); got != "2" {
 		t.Errorf("got schema %q, want 2", got)
+	}
+}
+
+// A delivery meets a full disk on the node: what arrives by SFTP, and what the agent
+// writes.
+func TestFullDiskOfADelivery(t *testing.T) {
+	for name, size := range map[string]int{"small": 5_000, "large": 5_000_000} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			content := make([]byte, size)
+			_, _ = rand.NewChaCha8([32]byte{}).Read(content)
+			r := conctest.Run(t, app, "put", conctest.State{
+				INI: ini, Project: fstest.MapFS{"big": {Data: content}}, Files: map[string]conctest.File{"target": {Content: "old"}},
+				Fault: conctest.Fault{Step: "put", Kind: conctest.FullDisk, Bytes: 4_000},
+			}).Want(jobs.Errored)
+			if got := r.File("target"); got != "old" {
+				t.Errorf("got %d bytes, want the old ones", len(got))
+			}
+			if got := r.Steps[len(r.Steps)-1].Message; !strings.Contains(got, "no space left") {
+				t.Errorf("got message %q", got)
+			}
+			if r = r.Resume("put").Want(jobs.OK); r.File("target") != string(content) {
+				t.Error("the file is not whole")
+			}
+		})
 	}
 }

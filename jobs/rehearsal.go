@@ -14,6 +14,9 @@ type Rehearsal interface {
 	// Do runs a step's op by calling do, or does something else. What it returns
 	// is what the op returned, for all that follows.
 	Do(ctx context.Context, s Step, env *Env, do func(context.Context) error) error
+	// Store stands around what the node does for a delivery of the workstation's, in
+	// its part of a local step.
+	Store(do func() error) error
 }
 
 // rehearse gives the op and the limit that a step has in its rehearsal.

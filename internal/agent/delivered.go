@@ -74,7 +74,11 @@ func (se *session) ask(q bundle.Query) (bundle.Answer, error) {
 	if err := se.mayDeliver(q.Manifest.Root); err != nil {
 		return bundle.Answer{}, err
 	}
-	a, err := se.store.Ask(se.ctx, q)
+	var a bundle.Answer
+	err := se.stores(func() (err error) {
+		a, err = se.store.Ask(se.ctx, q)
+		return err
+	})
 	if err == nil && a.Done {
 		se.arrived(a.ID)
 	}
@@ -86,11 +90,22 @@ func (se *session) settle(s bundle.Settlement) error {
 	if err := se.mayDeliver(se.store.Manifest(s.ID).Root); err != nil {
 		return err
 	}
-	err := se.store.Settle(se.ctx, s)
+	err := se.stores(func() error { return se.store.Settle(se.ctx, s) })
 	if err == nil && s.Last {
 		se.arrived(s.ID)
 	}
 	return err
+}
+
+// stores has the store do something, which in a rehearsal a fault may befall.
+func (se *session) stores(do func() error) error {
+	r := se.Program.Planner.Rehearsal
+	if r == nil {
+		return do()
+	}
+	se.rehearsing.Lock() // a fault is one of the whole process
+	defer se.rehearsing.Unlock()
+	return r.Store(do)
 }
 
 // arrived notes what is in the bundle now. A note that cannot be kept is no

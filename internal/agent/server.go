@@ -150,6 +150,8 @@ type session struct {
 	doing procedures
 	store *bundle.Store
 
+	rehearsing sync.Mutex // see stores
+
 	run  runState
 	held atomic.Bool // the bundle was opened or found to be ours, and not closed since
 }

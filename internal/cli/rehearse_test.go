@@ -65,6 +65,10 @@ files = node
 	if got := j.Steps[2].Faults["full"]; got != "ok" {
 		t.Errorf("template, full: got %q, want ok", got)
 	}
+	// The node's disk, too, while the workstation delivers.
+	if got := j.Steps[1].Faults["full"]; got != "ok" {
+		t.Errorf("deliver, full: got %q, want ok", got)
+	}
 	if got := j.Steps[3].Faults["full"]; got != "-" {
 		t.Errorf("a step that writes no file, full: got %q, want -", got)
 	}

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"example.org/conc/jobs"
 )
 
 // Moment is how both ends of a stage are, between two steps.
@@ -143,13 +141,10 @@ func (s *score) torn(m Moment) (torn []string, replaced bool) {
 	return torn, replaced
 }
 
-// sizes are those of the smallest and the largest file that step n of a host
-// writes; 0: it writes none of two bytes or more.
-func (s *score) sizes(n int, h jobs.Host) (smallest, largest int64) {
-	was, is := s.moments[n-1].Home, s.moments[n].Home
-	if h == jobs.Local {
-		was, is = s.moments[n-1].Project, s.moments[n].Project
-	}
+// written gives the sizes of the smallest and the largest file of two bytes or more
+// that step n writes into a tree; 0: it writes none.
+func (s *score) written(n int, tree func(Moment) Tree) (smallest, largest int64) {
+	was, is := tree(s.moments[n-1]), tree(s.moments[n])
 	for path, f := range is {
 		if before, ok := was[path]; ok && before.Sum == f.Sum || !f.Kind.IsRegular() || f.Size < 2 {
 			continue
@@ -161,3 +156,6 @@ func (s *score) sizes(n int, h jobs.Host) (smallest, largest int64) {
 	}
 	return smallest, largest
 }
+
+func onNode(m Moment) Tree        { return m.Home }
+func onWorkstation(m Moment) Tree { return m.Project }

@@ -67,13 +67,37 @@ func (p *pass) run(ctx context.Context) (err error) {
 		}
 		p.r.tell("%s: step %d %s: %s", p.fault, step.N, step.Name, p.verdicts[step.N-1])
 	}
+	if p.s == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return p.checkEnd()
+}
+
+// checkEnd looks at the whole once the list is through: what a fault has left that
+// a later step has brought to light, or has torn.
+func (p *pass) checkEnd() error {
+	if err := p.s.Settle(p.r.Limit); err != nil {
+		return err
+	}
+	now, err := p.s.Moment(p.r.Plan.Node.Get("bundle"))
+	if err != nil {
+		return err
+	}
+	end := p.score.moments[len(p.score.moments)-1]
+	if paths := p.score.differences(now, end); len(paths) > 0 {
+		p.violate(jobs.Step{}, paths, "at the end of the list, each step gone on with, it is another state than without the fault")
+	}
 	return nil
 }
 
 // script says what befalls a step: false when it cannot.
 func (p *pass) script(step jobs.Step) (Script, bool) {
 	s := Script{Step: step.N, Fault: p.fault, Answer: true}
-	smallest, largest := p.score.sizes(step.N, step.Host)
+	tree := onNode
+	if step.Host == jobs.Local {
+		tree = onWorkstation
+	}
+	smallest, largest := p.score.written(step.N, tree)
 	switch p.fault {
 	case Hang:
 		s.Hangs = time.Second + 3*p.took[step.N-1]
@@ -81,7 +105,11 @@ func (p *pass) script(step jobs.Step) (Script, bool) {
 		s.Bytes = largest / 2
 	case Full:
 		s.Bytes = smallest / 2
-		return s, s.Bytes > 0
+		if step.Host == jobs.Local {
+			far, _ := p.score.written(step.N, onNode)
+			s.Far = far / 2
+		}
+		return s, s.Bytes > 0 || s.Far > 0
 	case Gone:
 		return s, step.Host == jobs.Remote // for a local step, Kill is the same
 	}

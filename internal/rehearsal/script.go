@@ -54,6 +54,9 @@ type Script struct {
 	// Bytes is the size that a file may grow to under Kill and Full; 0: there is no
 	// file, and the fault comes when the op has done its work.
 	Bytes int64 `json:"bytes,omitempty"`
+	// Far is the size that a file may grow to on the node, under Full, by what a local
+	// step delivers.
+	Far int64 `json:"far,omitempty"`
 	// Hangs is the time limit of the step under Hang, in the place of its own.
 	Hangs time.Duration `json:"hangs,omitempty"`
 
@@ -71,6 +74,8 @@ type Script struct {
 	// Program is the SHA-256 of the program that is conc, hex: whoever set the stage
 	// has read it, and each command of many need not. "": it is not known.
 	Program string `json:"program,omitempty"`
+
+	path string // of the file that it was read from
 }
 
 // Write puts a script where both ends read it.
@@ -81,6 +86,10 @@ func (s Script) Write(path string) error {
 	}
 	return os.WriteFile(path, text, 0o600)
 }
+
+// filling is the file that is there, beside a script, as long as the node's disk is
+// full for what a local step delivers.
+func filling(script string) string { return script + ".full" }
 
 // FromEnvironment gives the rehearsal that a process is in; nil when it is in none.
 func FromEnvironment(getenv func(string) string) (jobs.Rehearsal, error) {
@@ -96,6 +105,7 @@ func FromEnvironment(getenv func(string) string) (jobs.Rehearsal, error) {
 	if err := json.Unmarshal(text, &s); err != nil {
 		return nil, fmt.Errorf("%s: %s: %w", Variable, path, err)
 	}
+	s.path = path
 	return s, nil
 }
 
@@ -143,7 +153,13 @@ func (s Script) Do(ctx context.Context, step jobs.Step, _ *jobs.Env, do func(con
 	case Kill:
 		return s.killed(ctx, do)
 	case Full:
-		return s.full(ctx, do)
+		if s.Far > 0 {
+			if err := os.WriteFile(filling(s.path), nil, 0o600); err != nil {
+				return err
+			}
+			defer os.Remove(filling(s.path))
+		}
+		return s.full(func() error { return do(ctx) })
 	case Cut, Gone, Stop:
 		s.meet(ctx, step.N)
 	}
@@ -184,10 +200,20 @@ func die() {
 	select {}
 }
 
+// Store does the node's part of a delivery, whose disk is full while the workstation
+// says so.
+func (s Script) Store(do func() error) error {
+	if _, err := os.Stat(filling(s.path)); err != nil {
+		return do()
+	}
+	s.Bytes = s.Far
+	return s.full(do)
+}
+
 // full lets no file grow over the size. What is no disk of its own cannot be
 // full: the limit of the process has the same effect on who writes, but for the
 // name of the error (EFBIG, not ENOSPC).
-func (s Script) full(ctx context.Context, do func(context.Context) error) error {
+func (s Script) full(do func() error) error {
 	signal.Ignore(syscall.SIGXFSZ) // for the commands too: the write fails, and they go on
 	defer signal.Reset(syscall.SIGXFSZ)
 	restore, err := s.bound()
@@ -195,7 +221,7 @@ func (s Script) full(ctx context.Context, do func(context.Context) error) error 
 		return err
 	}
 	defer restore()
-	if err := do(ctx); err != nil {
+	if err := do(); err != nil {
 		if errors.Is(err, syscall.EFBIG) {
 			return jobs.Errorf("%w: %w", err, syscall.ENOSPC)
 		}

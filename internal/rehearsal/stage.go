@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"example.org/conc/config"
@@ -43,6 +44,7 @@ type Stage struct {
 
 	o      Options
 	script string
+	far    atomic.Int64 // Script.Far
 }
 
 // NewStage sets a stage. It serves until Close.
@@ -77,7 +79,8 @@ func NewStage(ctx context.Context, o Options) (_ *Stage, err error) {
 	}
 	s.Node, err = testnode.Start(ctx, testnode.Options{
 		Dir: filepath.Join(o.Dir, "node"), User: node.Get("admin"),
-		Env: []string{"PATH=" + s.Stubs.Path(nodePath), Variable + "=" + s.script},
+		Env:  []string{"PATH=" + s.Stubs.Path(nodePath), Variable + "=" + s.script},
+		Full: s.full,
 	})
 	if err != nil {
 		return nil, err
@@ -165,7 +168,17 @@ func Hash(program string) (string, error) {
 // Direct sets what is to happen from now on.
 func (s *Stage) Direct(script Script) error {
 	script.Program = s.o.Hash
+	s.far.Store(script.Far)
+	_ = os.Remove(filling(s.script)) // of a conc that was killed
 	return script.Write(s.script)
+}
+
+// full gives the size that a file of a delivery may grow to now; 0: any.
+func (s *Stage) full() int64 {
+	if _, err := os.Stat(filling(s.script)); err != nil {
+		return 0
+	}
+	return s.far.Load()
 }
 
 // Clear forgets which steps were waited for.

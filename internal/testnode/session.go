@@ -72,7 +72,11 @@ func (s *server) sftp(sc *ssh.ServerConn, ch ssh.Channel) {
 		noise.Stdout, noise.Stderr = ch, ch.Stderr()
 		_ = noise.Run()
 	}
-	srv, err := sftp.NewServer(ch, sftp.WithServerWorkingDirectory(s.homes[sc.User()]))
+	var files io.ReadWriteCloser = ch
+	if s.o.Full != nil {
+		files = &bounded{ReadWriteCloser: ch, limit: s.o.Full}
+	}
+	srv, err := sftp.NewServer(files, sftp.WithServerWorkingDirectory(s.homes[sc.User()]))
 	if err != nil {
 		return
 	}

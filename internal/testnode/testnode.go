@@ -37,8 +37,11 @@ type Options struct {
 	// ExternalSFTP makes the SFTP subsystem start after RC's noise, as an sshd
 	// with an external sftp-server does.
 	ExternalSFTP bool
-	Forward      bool // pass connections on to loopback ports, as a jump host does
-	Accounts     int  // further ones, each as good as a node of its own: see Account
+	// Full gives the size that a file may grow to by SFTP at this moment, as if the
+	// disk were full then; 0 is any. nil: the disk has room.
+	Full     func() int64
+	Forward  bool // pass connections on to loopback ports, as a jump host does
+	Accounts int  // further ones, each as good as a node of its own: see Account
 }
 
 // Node is a running node.
