@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"example.org/conc/internal/testnode"
+	"example.org/conc/internal/testnode/sshdtest"
 )
 
 // beginner is somebody in an empty folder, with conc's sources beside it.
@@ -20,6 +21,7 @@ type beginner struct {
 	*operator
 	path string // the PATH of the commands
 	says string // the file with what the node's uname prints
+	at   string // the attributes of the node in deploy.ini
 }
 
 func newBeginner(t *testing.T) *beginner {
@@ -75,12 +77,7 @@ func (n *beginner) must(code int, line string) ran {
 // that have a caption, and types the lines that begin with a dollar.
 func (n *beginner) follow(page string) {
 	n.t.Helper()
-	var node strings.Builder
-	for key, value := range n.node.Attrs() {
-		if key != "bundle" {
-			node.WriteString(key + " = " + value + "\n")
-		}
-	}
+	n.at = attributes(n.node)
 	for _, block := range strings.Split(manualPage(n.t.(*testing.T), page), ".. code-block:: ")[1:] {
 		language, rest, _ := strings.Cut(block, "\n")
 		caption := ""
@@ -104,7 +101,43 @@ func (n *beginner) follow(page string) {
 			}
 			n.write("deploy.ini", strings.TrimSpace(string(was))+"\n"+text)
 		case caption != "":
-			n.write(caption, strings.Replace(text, "sshd.ip = 192.0.2.11\n", node.String(), 1))
+			n.write(caption, strings.Replace(text, "sshd.ip = 192.0.2.11\n", n.at, 1))
+		}
+	}
+}
+
+// attributes are the lines of deploy.ini that say where a node is.
+func attributes(node *testnode.Node) string {
+	var lines strings.Builder
+	for key, value := range node.Attrs() {
+		if key != "bundle" {
+			lines.WriteString(key + " = " + value + "\n")
+		}
+	}
+	return lines.String()
+}
+
+// goesTo has the beginner use another node from now on.
+func (n *beginner) goesTo(node *testnode.Node) {
+	n.t.Helper()
+	n.write("deploy.ini", strings.Replace(n.read(filepath.Join(n.dir, "deploy.ini")), n.at, attributes(node), 1))
+	n.node, n.at = node, attributes(node)
+	ssh := filepath.Join(n.home, ".ssh")
+	if err := errors.Join(os.RemoveAll(ssh), os.CopyFS(ssh, os.DirFS(node.SSHDir)), os.Chmod(filepath.Join(ssh, filepath.Base(node.KeyFile)), 0o600)); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// wantGreetings looks for what the page's op has written, on both hosts.
+func (n *beginner) wantGreetings() {
+	n.t.Helper()
+	for file, want := range map[string]string{
+		filepath.Join(n.node.Home, "hello.txt"):    "hello, web1\nhello, web1\nhello, web1\n",
+		filepath.Join(n.dir, "hello.txt"):          "hello, me\n",
+		filepath.Join(n.node.Home, "farewell.txt"): "hello, and good bye\nhello, and good bye\n",
+	} {
+		if got := n.read(file); got != want {
+			n.t.Errorf("%s: got %q, want %q", file, got, want)
 		}
 	}
 }
@@ -154,15 +187,7 @@ func TestYourOwnDeployProgram(t *testing.T) {
 	n.platform(strings.TrimSpace(string(own)))
 	n.follow("program.rst")
 
-	for file, want := range map[string]string{
-		filepath.Join(n.node.Home, "hello.txt"):    "hello, web1\nhello, web1\nhello, web1\n",
-		filepath.Join(n.dir, "hello.txt"):          "hello, me\n",
-		filepath.Join(n.node.Home, "farewell.txt"): "hello, and good bye\nhello, and good bye\n",
-	} {
-		if got := n.read(file); got != want {
-			t.Errorf("%s: got %q, want %q", file, got, want)
-		}
-	}
+	n.wantGreetings()
 	n.must(0, "./hello nodetest web1").wantLines(t, "right", "there")
 	n.must(0, "./hello ops greet").wantLines(t, "greet FILE whom=NAME [times=N]", "write a greeting into a file")
 	n.must(0, "./hello ops greeting").wantLines(t, "greeting FILE whom=NAME [times=N]")
@@ -177,9 +202,25 @@ func TestYourOwnDeployProgram(t *testing.T) {
 		}
 	}
 	n.write("deploy.ini", ini)
+	t.Run("over sshd", n.testOverSSHD)
 	if os.Getenv("CONC_PLATFORMS") == "1" { // it takes minutes where nothing is in Go's cache
 		t.Run("another platform", n.testPlatforms)
 	}
+}
+
+// What the page has led to, on a node with an sshd and an account of its own.
+func (n *beginner) testOverSSHD(t *testing.T) {
+	demo := n.node
+	n.goesTo(&sshdtest.Start(t, sshdtest.Options{}).Node)
+	defer n.goesTo(demo)
+	if err := os.Remove(filepath.Join(n.dir, "hello.txt")); err != nil {
+		t.Fatal(err)
+	}
+	n.must(0, "./hello trust web1")
+	n.must(0, "./hello deploy web1")
+	n.must(0, "./hello nodetest web1").wantLines(t, "right", "there")
+	n.must(0, "./hello deploy web1 --jobs farewell")
+	n.wantGreetings()
 }
 
 // A node of another platform gets a program that is built for that, or a refusal
