@@ -14,9 +14,17 @@ import (
 // Rehearse is the section [rehearse]: what `conc rehearse` is to know. Its zero
 // value is that of a file without one.
 type Rehearse struct {
-	Files  string          // a folder beside the file whose content is in the node's home before; "": nothing is
-	Stubs  map[string]Stub // programs that are stood in for, by name
-	Ignore []string        // globs of paths below the node's home that may be different each time
+	Files  string             // a folder beside the file whose content is in the node's home before; "": nothing is
+	Stubs  map[string]Stub    // programs that are stood in for, by name
+	Ignore []string           // globs of paths below the node's home that may be different each time
+	Before map[string][]Prior // what is run before a list is rehearsed, by the list
+	Forks  int                // throwaway nodes at a time; 0: it does not say
+}
+
+// Prior is a list that is run to bring a node to where another one begins.
+type Prior struct {
+	List string
+	Set  []string // KEY=VALUE, as for --set
 }
 
 // Stub is what a stood-in program does: nothing, and exit status 0, by default.
@@ -29,7 +37,7 @@ type Stub struct {
 // Rehearse gives the section [rehearse].
 func (f *File) Rehearse() Rehearse {
 	r := f.rehearse
-	r.Stubs, r.Ignore = maps.Clone(r.Stubs), slices.Clone(r.Ignore)
+	r.Stubs, r.Ignore, r.Before = maps.Clone(r.Stubs), slices.Clone(r.Ignore), maps.Clone(r.Before)
 	return r
 }
 
@@ -39,6 +47,7 @@ var stubName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`)
 // line takes in a line of [rehearse]. Nothing is substituted in it.
 func (r *Rehearse) line(name string, words []string) *Problem {
 	program, stub := strings.CutPrefix(name, "stub ")
+	list, before := strings.CutPrefix(name, "before ")
 	switch {
 	case name == "files" && len(words) != 1:
 		return &Problem{Reason: "files: it is one folder"}
@@ -61,9 +70,39 @@ func (r *Rehearse) line(name string, words []string) *Problem {
 		}
 	case stub:
 		return r.stub(strings.TrimSpace(program), words)
+	case before:
+		return r.before(strings.TrimSpace(list), words)
+	case name == "forks":
+		n, err := strconv.Atoi(strings.Join(words, " "))
+		if err != nil || n < 1 {
+			return &Problem{Reason: fmt.Sprintf("forks: %s is no number from 1 on", quote(strings.Join(words, " ")))}
+		}
+		r.Forks = n
 	default:
-		return &Problem{Reason: fmt.Sprintf("unknown key %s in [%s]", quote(name), kindRehearse), Hint: `the keys are files, ignore, stub, and "stub NAME"`}
+		return &Problem{Reason: fmt.Sprintf("unknown key %s in [%s]", quote(name), kindRehearse), Hint: `the keys are files, forks, ignore, stub, "stub NAME" and "before LIST"`}
 	}
+	return nil
+}
+
+// before takes in the lists that are run before another one, each with what is set
+// for it.
+func (r *Rehearse) before(list string, words []string) *Problem {
+	var all []Prior
+	for _, w := range words {
+		switch set := strings.Contains(w, "="); {
+		case !set:
+			all = append(all, Prior{List: w})
+		case len(all) == 0:
+			return &Problem{Reason: fmt.Sprintf("before %s: %s comes before any list", list, quote(w)), Hint: "write  LIST KEY=VALUE..."}
+		default:
+			last := &all[len(all)-1]
+			last.Set = append(last.Set, w)
+		}
+	}
+	if r.Before == nil {
+		r.Before = map[string][]Prior{}
+	}
+	r.Before[list] = all
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,6 +61,9 @@ Programs that must not run are named in the section [rehearse], and stood in for
   stub pg_dump = exit=0 stdout="..."
   files        = rehearse/node       ; what is in the node's home before
   ignore       = var/log/*           ; what may be different each time
+  forks        = 1                   ; the list uses a port: one node at a time
+  before back  = release version=1.0 release
+                                     ; run before the list "back" is rehearsed
 
 sudo needs no password. A secret is taken from CONC_SECRET_NAME.
 
@@ -78,7 +82,7 @@ the list does not get to its end even without a fault.`,
 	f.SortFlags = false
 	f.StringVar(&o.list, "jobs", "", "rehearse this `LIST` instead of the node's own")
 	f.StringArrayVar(&o.faults, "fault", nil, "only this kind of `FAULT`; may be given several times")
-	f.IntVarP(&o.forks, "forks", "f", max(2, runtime.NumCPU()), "use `N` throwaway nodes at a time")
+	f.IntVarP(&o.forks, "forks", "f", 0, "use `N` throwaway nodes at a time, not what [rehearse] says or one for each processor")
 	f.DurationVar(&o.limit, "limit", 10*time.Minute, "end a single command after this `DURATION`")
 	_ = cmd.RegisterFlagCompletionFunc("jobs", p.completeLists)
 	_ = cmd.RegisterFlagCompletionFunc("fault", cobra.FixedCompletions(faultNames(rehearsal.Faults), cobra.ShellCompDirectiveNoFileComp))
@@ -94,7 +98,7 @@ func faultNames(all []rehearsal.Fault) []string {
 }
 
 func (p *program) rehearse(ctx context.Context, args []string, o rehearseOptions) (err error) {
-	if o.forks < 1 || o.limit <= 0 {
+	if o.forks < 0 || o.limit <= 0 {
 		return usagef("--forks is at least 1, and --limit over 0")
 	}
 	faults, err := chosenFaults(o.faults)
@@ -121,7 +125,8 @@ func (p *program) rehearse(ctx context.Context, args []string, o rehearseOptions
 	if err != nil {
 		return err
 	}
-	r.Faults, r.Forks, r.Limit = faults, o.forks, o.limit
+	r.Faults, r.Limit = faults, o.limit
+	r.Forks = cmp.Or(o.forks, f.Rehearse().Forks, max(2, runtime.NumCPU()))
 	report, err := r.Run(ctx)
 	var clean *rehearsal.CleanError
 	switch {
@@ -131,9 +136,12 @@ func (p *program) rehearse(ctx context.Context, args []string, o rehearseOptions
 		if !p.flags.quiet && !p.flags.json {
 			fmt.Fprint(p.streams.Err, clean.Screen)
 		}
-		return jobs.Failedf("%s: %w", node.Name(), clean).WithHint("name what must not run for real as a stub in [rehearse], and the files that it needs")
+		return jobs.Failedf("%s: %w", node.Name(), clean).WithHint("name in [rehearse] what must not run for real as a stub, the files that the list needs, or the lists that come before it")
 	case err != nil:
 		return fmt.Errorf("%s: the rehearsal could not be made: %w", node.Name(), err)
+	}
+	if len(report.Violations) > 0 && r.Forks > 1 && !p.flags.quiet && !p.flags.json {
+		fmt.Fprintf(p.streams.Err, "%d throwaway nodes were used at a time. Does the list use what this machine has one of, such as a port? Then: --forks 1\n", r.Forks)
 	}
 	return p.showRehearsal(report)
 }
@@ -194,6 +202,13 @@ func (p *program) newRehearsal(f *config.File, plan *jobs.Plan, dir string) (*re
 				fmt.Fprintf(p.streams.Err, "%s\n", ui.Line(s))
 			}
 		},
+	}
+	for _, b := range says.Before[plan.List] {
+		words := []string{b.List}
+		for _, set := range b.Set {
+			words = append(words, "--set", set)
+		}
+		r.Before = append(r.Before, words)
 	}
 	for name, is := range says.Stubs {
 		r.Stubs[name] = rehearsal.Stub(is)

@@ -186,3 +186,30 @@ close = remote close_bundle
 `)
 	o.rehearsed(0, "--forks", "1", "--fault", "fail", "--fault", "cut", "--set", "one="+filepath.Join(t.TempDir(), "port"))
 }
+
+// A list that goes back needs a release to go back from.
+func TestRehearseWhatComesBefore(t *testing.T) {
+	t.Parallel()
+	o := rehearser(t, `open = remote open_bundle
+make = remote run mkdir %(made)s
+close = remote close_bundle
+[jobs:back]
+open = remote open_bundle
+gone = remote run rmdir 1.0
+next = remote run rmdir 1.1
+close = remote close_bundle
+[rehearse]
+before back = release made=1.0 release made=1.1
+`)
+	if j := o.rehearsed(0, "--jobs", "back", "--fault", "kill", "--set", "made=nothing"); len(j.Violations) > 0 {
+		t.Errorf("got %+v", j)
+	}
+	ini, err := os.ReadFile(filepath.Join(o.dir, "deploy.ini"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.write("deploy.ini", strings.Replace(string(ini), "made=1.1", "made=/no/1.1", 1))
+	if r := o.want(1, "rehearse", "web1", "--jobs", "back", "--set", "made=nothing"); !strings.Contains(r.err, "the list release, which comes before") {
+		t.Errorf("got\n%s", r)
+	}
+}

@@ -26,8 +26,9 @@ var Faults = []Fault{Fail, Hang, Cut, Kill, Gone, Stop, Full}
 type Rehearsal struct {
 	Options // of every stage; Dir is an empty directory for all of them
 	Plan    *jobs.Plan
-	Seed    string   // a directory whose content is in the home before; "": nothing is
-	Ignore  []string // globs of paths that may be different each time
+	Seed    string     // a directory whose content is in the home before; "": nothing is
+	Before  [][]string // lists that are run before it, each with further arguments: --set
+	Ignore  []string   // globs of paths that may be different each time
 	Faults  []Fault
 	Forks   int            // stages at a time
 	Args    []string       // further arguments of every command: --set
@@ -142,13 +143,45 @@ func (r *Rehearsal) stage(ctx context.Context) (*Stage, error) {
 		return nil, err
 	}
 	s, err := NewStage(ctx, o)
-	if err != nil || r.Seed == "" {
-		return s, err
+	if err != nil {
+		return nil, err
 	}
-	if err := os.CopyFS(s.Node.Home, os.DirFS(r.Seed)); err != nil {
-		return nil, errors.Join(fmt.Errorf("seed the node's home: %w", err), s.Close())
+	if r.Seed != "" {
+		if err := os.CopyFS(s.Node.Home, os.DirFS(r.Seed)); err != nil {
+			return nil, errors.Join(fmt.Errorf("seed the node's home: %w", err), s.Close())
+		}
+	}
+	if err := r.before(ctx, s); err != nil {
+		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// before runs the lists that bring the node to where the rehearsal begins. What they
+// have called is no part of that.
+func (r *Rehearsal) before(ctx context.Context, s *Stage) error {
+	if len(r.Before) == 0 {
+		return nil
+	}
+	if err := s.Direct(Script{Answer: true}); err != nil {
+		return err
+	}
+	for _, list := range r.Before {
+		c, err := r.start(ctx, s, append([]string{"deploy", r.Plan.Node.Name(), "--jobs"}, list...)...)
+		if err == nil {
+			err = c.wait()
+		}
+		if err != nil {
+			return err
+		}
+		if c.code() != 0 {
+			return &CleanError{
+				Text:   fmt.Sprintf("the list %s, which comes before, does not get to its end on a throwaway node: exit code %d", list[0], c.code()),
+				Screen: c.screen(),
+			}
+		}
+	}
+	return errors.Join(s.Settle(r.Limit), os.RemoveAll(s.Stubs.Log))
 }
 
 // drop ends a stage, and removes all of it.
