@@ -27,32 +27,24 @@ func (p *program) terminal() *os.File {
 // prompt asks for something that must not be seen: no echo, and the terminal's
 // state is restored on every way out. ctx being done ends it.
 func (p *program) prompt(ctx context.Context, question string) (string, error) {
-	return p.ask(ctx, question+" ", func(t *os.File) (string, error) {
-		restore, err := silently(t)
-		if err != nil {
-			return "", err
-		}
-		defer restore()
-		text, err := readLine(ctx, t)
-		if err == nil {
-			p.put("\n")
-		}
-		return text, err
-	})
+	text, err := p.ask(ctx, question+" ", silently)
+	if err == nil {
+		p.put("\n")
+	}
+	return text, err
 }
 
 // line asks for a line of text.
 func (p *program) line(ctx context.Context, question string) (string, error) {
-	return p.ask(ctx, question, func(t *os.File) (string, error) {
-		text, err := readLine(ctx, t)
-		return strings.TrimSpace(text), err
-	})
+	text, err := p.ask(ctx, question, nil)
+	return strings.TrimSpace(text), err
 }
 
 // ask puts a question, with the status line taken away, and reads the answer.
 // Questions of several nodes wait for each other; one that is over, because ctx
-// is done, takes no answer from the next.
-func (p *program) ask(ctx context.Context, question string, read func(*os.File) (string, error)) (string, error) {
+// is done, takes no answer from the next. prepare, unless it is nil, makes the
+// terminal ready before the question can be seen.
+func (p *program) ask(ctx context.Context, question string, prepare func(*os.File) (restore func(), err error)) (string, error) {
 	t := p.terminal()
 	if t == nil {
 		return "", errNobody
@@ -61,8 +53,15 @@ func (p *program) ask(ctx context.Context, question string, read func(*os.File) 
 		return "", err
 	}
 	defer p.asking.give()
+	if prepare != nil {
+		restore, err := prepare(t)
+		if err != nil {
+			return "", err
+		}
+		defer restore()
+	}
 	defer p.pose(question)()
-	text, err := read(t)
+	text, err := readLine(ctx, t)
 	switch {
 	case ctx.Err() != nil && err != nil:
 		p.put("\n")

@@ -185,7 +185,7 @@ func TestInterruptedDeploy(t *testing.T) {
 			mark := t.TempDir()
 			o := newOperator(t, inProcess(t, testnode.Options{}), fmt.Sprintf(`
 open  = remote open_bundle
-work  = %s shell "touch %s/started; for i in 1 2 3 4 5 6 7 8; do sleep 0.1; done; touch %[2]s/done"
+work  = %s shell "touch %s/started; while [ ! -e %[2]s/go ]; do sleep 0.05; done; touch %[2]s/done"
 later = remote run touch %[2]s/later
 `, c.host, mark))
 			has := func(name string) bool { _, err := os.Stat(filepath.Join(mark, name)); return err == nil }
@@ -194,11 +194,11 @@ later = remote run touch %[2]s/later
 				t.Fatal(err)
 			}
 			eventually(t, "the step runs", func() bool { return has("started") })
-			for range c.signals {
-				if err := cmd.Process.Signal(os.Interrupt); err != nil {
-					t.Fatal(err)
-				}
-				time.Sleep(50 * time.Millisecond)
+			press(t, cmd, errs, c.signals)
+			if c.done {
+				eventually(t, "Ctrl-C is heard", func() bool { return strings.Contains(errs.String(), "stopping after this step") })
+				time.Sleep(200 * time.Millisecond) // until the node knows, too
+				put(t, mark, "go")
 			}
 			_ = cmd.Wait()
 			if got := cmd.ProcessState.ExitCode(); got != 130 {

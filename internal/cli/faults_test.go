@@ -234,7 +234,7 @@ func (g *rig) command(f fault, args []string) int {
 	if !early && !slices.Contains(mayEnd[f], code) {
 		g.t.Errorf("%v, with %s: got exit code %d, want one of %v\n%s%s", args, f, code, mayEnd[f], out, errs)
 	}
-	if bytes.Contains(errs.Bytes(), []byte("goroutine ")) {
+	if strings.Contains(errs.String(), "goroutine ") {
 		g.t.Errorf("%v, with %s: it crashed\n%s", args, f, errs)
 	}
 	return code

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"example.org/conc/internal/testnode"
 )
@@ -25,12 +24,7 @@ func TestLeftStepIsInDoubtEverywhere(t *testing.T) {
 		_, err := os.Stat(filepath.Join(mark, "there"))
 		return err == nil
 	})
-	for range 3 {
-		if err := cmd.Process.Signal(os.Interrupt); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	press(t, cmd, errs, 3)
 	_ = cmd.Wait()
 	put(t, mark, "go")
 	r := ran{code: cmd.ProcessState.ExitCode(), out: out.String(), err: errs.String()}

@@ -245,7 +245,7 @@ func TestNodetestEveryIsInterrupted(t *testing.T) {
 	runs := func() int { return strings.Count(out.String(), `"run_end"`) }
 	began := time.Now()
 	eventually(t, "two runs", func() bool { return runs() >= 2 })
-	if took := time.Since(began); took > 8*time.Second {
+	if took := time.Since(began); took > time.Minute {
 		t.Errorf("two runs took %v", took)
 	}
 	eventually(t, "a third has begun", func() bool { return strings.Count(out.String(), `"run_start"`) >= 3 })

@@ -114,12 +114,12 @@ func (o *operator) want(code int, args ...string) ran {
 }
 
 // process is a command line in a process of its own, for what is about signals
-// and memory. Its output is in the returned buffers once it has ended.
-func (o *operator) process(args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
+// and memory.
+func (o *operator) process(args ...string) (cmd *exec.Cmd, stdout, stderr *display) {
 	cmd = exec.Command(o.env.Executable, o.args(args)...)
 	cmd.Args[0] = "conc"
 	cmd.Env = []string{"HOME=" + o.home, "XDG_STATE_HOME=" + filepath.Join(o.home, "state"), "PATH=" + os.Getenv("PATH")}
-	stdout, stderr = &bytes.Buffer{}, &bytes.Buffer{}
+	stdout, stderr = &display{}, &display{}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	return cmd, stdout, stderr
 }
@@ -147,12 +147,12 @@ func (o *operator) there(path string) bool {
 // bundle tells whether the node is held.
 func (o *operator) bundle() bool { return o.there(o.node.Attrs()["bundle"]) }
 
-// eventually waits for something to become true, 10 s at most.
+// eventually waits for something to become true; it gives up only on what hangs.
 func eventually(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !is(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within a minute: %s", what)
 		}
 	}
 }

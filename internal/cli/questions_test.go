@@ -23,13 +23,20 @@ func (o *operator) terminalRun(args ...string) (keyboard io.Writer, shown *displ
 		o.t.Skip(err)
 	}
 	shown = &display{}
-	go func() { _, _ = io.Copy(shown, master) }()
+	all := make(chan struct{})
+	go func() {
+		defer close(all)
+		_, _ = io.Copy(shown, master)
+	}()
 	code := make(chan int, 1)
 	p := &program{streams: Streams{In: terminal, Out: terminal, Err: terminal}, env: o.env}
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		code <- p.main(context.Background(), o.args(args))
+		got := p.main(context.Background(), o.args(args))
+		_ = terminal.Close() // what it was sent can be read to its end from here on
+		<-all
+		code <- got
 	}()
 	o.t.Cleanup(func() {
 		if o.t.Failed() {
@@ -37,7 +44,7 @@ func (o *operator) terminalRun(args ...string) (keyboard io.Writer, shown *displ
 			_, _ = master.WriteString("q\nq\n")
 		}
 		<-over
-		_, _ = terminal.Close(), master.Close()
+		_ = master.Close()
 	})
 	return master, shown, code
 }

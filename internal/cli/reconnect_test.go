@@ -194,7 +194,7 @@ func TestInterruptedWhileTheLineIsGone(t *testing.T) {
 			o := newOperator(t, inProcess(t, testnode.Options{}), list)
 			p := o.behind(list, nil)
 			cmd, out, errs := o.process("deploy", "web1")
-			interrupt(t, cmd, 1, func() bool {
+			interrupt(t, cmd, 1, func(string) bool {
 				if !is(mark, "started") {
 					return false
 				}
@@ -306,7 +306,7 @@ func TestWhatIsFoundWhenTheLineIsBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		list := counted(mark, "c", "touch "+mark+"/started; sleep 0.3")
+		list := counted(mark, "c", "touch "+mark+"/started; until [ -e "+mark+"/go ]; do sleep 0.05; done")
 		o := newOperator(t, n, list)
 		o.write("deploy.ini", o.ini(list, attrs))
 		done := make(chan ran, 1)
@@ -328,9 +328,10 @@ func TestWhatIsFoundWhenTheLineIsBack(t *testing.T) {
 		}
 		start := time.Now()
 		p.Refuse(true)
+		put(t, mark, "go")
 		p.Refuse(false)
 		r := <-done
-		if r.code != 6 || !strings.Contains(r.out, "HOST KEY HAS CHANGED") || stepOf(t, r, 6) != nil || time.Since(start) > 10*time.Second {
+		if r.code != 6 || !strings.Contains(r.out, "HOST KEY HAS CHANGED") || stepOf(t, r, 6) != nil || time.Since(start) > time.Minute {
 			t.Errorf("got exit code %d after %v, want 6, soon\n%s", r.code, time.Since(start), r)
 		}
 		o.wantTimes(mark, map[string]int{"c": 1, "d": 0})

@@ -208,12 +208,11 @@ func (d *desk) types(code int, line string, answers ...string) string {
 	if err := cmd.Start(); err != nil {
 		d.t.Fatal(err)
 	}
-	defer time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() }).Stop()
+	defer time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Kill() }).Stop()
 	for i, a := range answers {
 		eventually(d.t, "the question", func() bool {
 			return strings.Count(shown.String(), "Sudo password for conctest on this workstation:") == i+1
 		})
-		time.Sleep(50 * time.Millisecond) // until the echo is off
 		if a != "\x04" {
 			a += "\n"
 		}
@@ -261,13 +260,10 @@ func TestLocalSudoStepIsEnded(t *testing.T) {
 			t.Fatal(err)
 		}
 		eventually(t, "the step runs", func() bool { return is(started) })
+		pressed(t, shown, presses, func() { _, _ = io.WriteString(keys, "\x03") })
 		begun := time.Now()
-		for range presses {
-			_, _ = io.WriteString(keys, "\x03")
-			time.Sleep(300 * time.Millisecond)
-		}
 		_ = cmd.Wait()
-		if took := time.Since(begun); cmd.ProcessState.ExitCode() != 130 || took > 5*time.Second {
+		if took := time.Since(begun); cmd.ProcessState.ExitCode() != 130 || took > 9*time.Second { // after TERM, 10 s are waited
 			t.Errorf("Ctrl-C %d times: got exit code %d after %v\n%s", presses, cmd.ProcessState.ExitCode(), took, shown)
 		}
 		eventually(t, "root's child is gone", func() bool { return !running(t, "/bin/sh\x00-c\x00trap '"+term) })

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -57,7 +56,7 @@ func TestFleetIsCheap(t *testing.T) {
 }
 
 // lastLines is the end of a long output.
-func lastLines(b *bytes.Buffer) string {
+func lastLines(b *display) string {
 	lines := strings.SplitAfter(b.String(), "\n")
 	return strings.Join(lines[max(0, len(lines)-30):], "")
 }
