@@ -209,7 +209,7 @@ func TestAPackageManagerThatHangsIsEnded(t *testing.T) {
 	env := here(t)
 	env.Dir = filepath.Join(env.Home, "gone") // where it is started does not matter
 	r := look(t, env, "timeout=100ms package nginx with dpkg")
-	if r.Status != jobs.TimedOut || time.Since(begun) > 5*time.Second {
+	if r.Status != jobs.TimedOut || time.Since(begun) > 30*time.Second {
 		t.Errorf("got %s after %v, want TIMED OUT at once", verdict(r), time.Since(begun))
 	}
 }

@@ -269,7 +269,7 @@ func TestACommandThatHangsIsEnded(t *testing.T) {
 	t.Parallel()
 	begun := time.Now()
 	r := look(t, here(t), "timeout=200ms command sleep 60")
-	if r.Status != jobs.TimedOut || time.Since(begun) > 5*time.Second {
+	if r.Status != jobs.TimedOut || time.Since(begun) > 30*time.Second {
 		t.Errorf("got %s (%s) after %v, want TIMED OUT at once", r.Status, r.Text, time.Since(begun))
 	}
 }

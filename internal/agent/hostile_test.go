@@ -76,6 +76,9 @@ func up(nonce, hash string, w io.Writer) {
 	say(w, body(kindHello, 0, Hello{Hash: hash, Home: "/home/deploy"}), frame{kind: kindReady})
 }
 
+// untilGone waits until the workstation says nothing any more.
+func untilGone(in io.Reader) { _, _ = io.Copy(io.Discard, in) }
+
 func TestHostileStart(t *testing.T) {
 	hash, err := hashes.of(self(t))
 	if err != nil {
@@ -86,11 +89,11 @@ func TestHostileStart(t *testing.T) {
 		say  func(nonce string, in io.Reader, out io.Writer)
 		want string // in the error; "" is none
 	}{
-		{"correct", func(n string, _ io.Reader, w io.Writer) { up(n, hash, w); time.Sleep(50 * time.Millisecond) }, ""},
-		{"noise of 64 KiB", func(n string, _ io.Reader, w io.Writer) {
+		{"correct", func(n string, in io.Reader, w io.Writer) { up(n, hash, w); untilGone(in) }, ""},
+		{"noise of 64 KiB", func(n string, in io.Reader, w io.Writer) {
 			_, _ = w.Write(bytes.Repeat([]byte("x"), maxNoise))
 			up(n, hash, w)
-			time.Sleep(50 * time.Millisecond)
+			untilGone(in)
 		}, ""},
 		{"noise of a byte more", func(n string, _ io.Reader, w io.Writer) {
 			_, _ = w.Write(bytes.Repeat([]byte("x"), maxNoise+1))
@@ -103,15 +106,15 @@ func TestHostileStart(t *testing.T) {
 				}
 			}
 		}, "prints too much"},
-		{"an echo of what it is told", func(n string, _ io.Reader, w io.Writer) {
+		{"an echo of what it is told", func(n string, in io.Reader, w io.Writer) {
 			say(w, body(kindHello, 0, clientHello{V: 1, Nonce: n}))
 			_, _ = io.WriteString(w, "\x01conc-agent/1 "+n+"\n")
-			time.Sleep(400 * time.Millisecond)
+			untilGone(in)
 		}, "within 300ms"},
-		{"silence", func(string, io.Reader, io.Writer) { time.Sleep(400 * time.Millisecond) }, "within 300ms"},
-		{"half a handshake", func(n string, _ io.Reader, w io.Writer) {
+		{"silence", func(_ string, in io.Reader, _ io.Writer) { untilGone(in) }, "within 300ms"},
+		{"half a handshake", func(n string, in io.Reader, w io.Writer) {
 			_, _ = w.Write(marker(n))
-			time.Sleep(400 * time.Millisecond)
+			untilGone(in)
 		}, "within 300ms"},
 		{"another program", func(n string, _ io.Reader, w io.Writer) { up(n, strings.Repeat("0", 64), w) }, "not what was sent"},
 		{"a huge frame", func(n string, _ io.Reader, w io.Writer) {
@@ -138,7 +141,9 @@ func TestHostileStart(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			node, plan := plan(t, nil, "remote say a")
 			o := options(t, node, plan)
-			o.Timeout = 300 * time.Millisecond
+			if tc.want == "within 300ms" {
+				o.Timeout = 300 * time.Millisecond
+			}
 			c, err := Start(t.Context(), &script{tc.say}, o)
 			if tc.want == "" {
 				if err != nil {
@@ -226,7 +231,7 @@ func TestSilence(t *testing.T) {
 	}
 	node, plan := plan(t, nil, "remote say a")
 	o := options(t, node, plan)
-	o.pulse = pulse{20 * time.Millisecond, 150 * time.Millisecond}
+	o.pulse = pulse{20 * time.Millisecond, time.Second}
 	hang := make(chan struct{})
 	defer close(hang)
 	c := dial(t, &script{func(n string, _ io.Reader, w io.Writer) {
@@ -243,7 +248,7 @@ func TestSilence(t *testing.T) {
 			if !errors.As(err, &lost) || !strings.Contains(err.Error(), "nothing heard from web1") {
 				t.Errorf("got %v, want lost: nothing heard", err)
 			}
-		case <-time.After(3 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatal("a call still waits")
 		}
 	}

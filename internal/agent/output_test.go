@@ -63,10 +63,10 @@ func TestFlood(t *testing.T) {
 // else; the line is read all the time.
 func TestSlowSink(t *testing.T) {
 	p := newPipes(t)
-	p.server.pulse = pulse{20 * time.Millisecond, 300 * time.Millisecond}
+	p.server.pulse = pulse{20 * time.Millisecond, time.Second}
 	node, plan := plan(t, nil, "remote flood 200000", "remote flood 200000", "remote say end")
 	o := options(t, node, plan)
-	o.pulse = pulse{20 * time.Millisecond, 300 * time.Millisecond}
+	o.pulse = pulse{20 * time.Millisecond, time.Second}
 	c := dial(t, p, o)
 	sink := newHeard()
 	sink.slow = 100 * time.Millisecond

@@ -240,9 +240,9 @@ func TestDisconnect(t *testing.T) {
 		for _, silent := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s silent=%v", how, silent), func(t *testing.T) {
 				p := newPipes(t)
-				p.server.pulse = pulse{20 * time.Millisecond, 150 * time.Millisecond}
+				p.server.pulse = pulse{20 * time.Millisecond, 400 * time.Millisecond}
 				line := &muted{pipes: p}
-				node, plan := plan(t, map[string]string{"on_disconnect": how}, "remote wait 400ms done", "remote say never")
+				node, plan := plan(t, map[string]string{"on_disconnect": how}, "remote wait 1200ms done", "remote say never")
 				c := dial(t, line, options(t, node, plan))
 				sink := newHeard()
 				over := make(chan error, 1)

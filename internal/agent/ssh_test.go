@@ -138,7 +138,7 @@ func TestRefusedOverSSH(t *testing.T) {
 			if !errors.As(err, &start) || !strings.Contains(err.Error(), tc.want) || start.Hint == "" {
 				t.Errorf("got %v, want a StartError with %q and a hint", err, tc.want)
 			}
-			if d := time.Since(begun); d > 8*time.Second {
+			if d := time.Since(begun); d > 30*time.Second {
 				t.Errorf("took %s", d)
 			}
 		})
@@ -161,7 +161,7 @@ func TestLineLost(t *testing.T) {
 			t.Cleanup(func() { _ = proxy.Close() })
 			node, plan := plan(t, nil, "remote open_bundle", "remote wait 1s done", "remote say never")
 			o := options(t, node, plan)
-			o.pulse = pulse{50 * time.Millisecond, 400 * time.Millisecond}
+			o.pulse = pulse{50 * time.Millisecond, 2 * time.Second}
 			c := dial(t, connect(t, n, proxy.Port), o)
 			sink := newHeard()
 			over := make(chan error, 1)
@@ -175,12 +175,12 @@ func TestLineLost(t *testing.T) {
 				if !errors.As(err, &lost) || lost.Step != 2 {
 					t.Errorf("got %v, want lost in step 2", err)
 				}
-			case <-time.After(5 * time.Second):
+			case <-time.After(time.Minute):
 				t.Fatal("RunSteps still waits")
 			}
 			closed := time.Now()
 			_ = c.Close()
-			if d := time.Since(closed); d > 3*time.Second {
+			if d := time.Since(closed); d > 20*time.Second {
 				t.Errorf("Close took %s", d)
 			}
 			soon(t, "the step's end", func() bool {

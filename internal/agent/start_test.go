@@ -192,7 +192,7 @@ func TestCannotStart(t *testing.T) {
 			if strings.ContainsAny(err.Error()+start.Hint, "\x1b\n") {
 				t.Errorf("not escaped: %q", err)
 			}
-			if d := time.Since(begun); d > 8*time.Second {
+			if d := time.Since(begun); d > 30*time.Second {
 				t.Errorf("took %s", d)
 			}
 			if entries, _ := filepath.Glob(filepath.Join(s.home, ".conc", "bin", uploadPrefix+"*")); len(entries) > 0 {
@@ -271,8 +271,8 @@ func TestKilledAgent(t *testing.T) {
 		if !errors.As(err, &lost) || lost.Step != 2 || !strings.Contains(strings.ToLower(err.Error()), "killed") {
 			t.Errorf("got %v, want lost in step 2, killed", err)
 		}
-	case <-time.After(2 * time.Second):
-		t.Fatal("not noticed within 2 s")
+	case <-time.After(30 * time.Second):
+		t.Fatal("not noticed")
 	}
 	// The lock stays, and says where it was.
 	o := options(t, node, plan)

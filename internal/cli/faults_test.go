@@ -211,7 +211,7 @@ func (g *rig) command(f fault, args []string) int {
 	}
 	select {
 	case <-ended:
-	case <-time.After(90 * time.Second):
+	case <-time.After(3 * time.Minute):
 		_ = cmd.Process.Signal(syscall.SIGQUIT)
 		<-ended
 		g.t.Errorf("%v does not end after %s\n%s%s", args, f, out, errs)

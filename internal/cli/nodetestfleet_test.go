@@ -135,7 +135,7 @@ func (o *operator) watching(args ...string) (out, errs *screen, end func() (code
 		select {
 		case code := <-over:
 			return code
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			o.t.Fatalf("it does not end\n%s%s", out, errs)
 			return -1
 		}

@@ -176,7 +176,7 @@ func TestNoiseWithoutEnd(t *testing.T) {
 	start := time.Now()
 	_, err := op.dial(t).SFTP(context.Background())
 	wantError(t, err, NoAuth, "prints too much", `\x1b[2Jnoise`)
-	if d := time.Since(start); d > 10*time.Second {
+	if d := time.Since(start); d > 30*time.Second {
 		t.Errorf("took %v", d)
 	}
 }
@@ -190,7 +190,7 @@ func TestSilentPeerIsLost(t *testing.T) {
 	}
 	defer proxy.Close()
 	op.t.Port, op.t.HostKey = proxy.Port, op.node.HostKey
-	op.o.beat, op.o.silence = 50*time.Millisecond, 400*time.Millisecond
+	op.o.beat, op.o.silence = 50*time.Millisecond, 1500*time.Millisecond
 	c := op.dial(t)
 	p, err := c.Start(context.Background(), "sleep 60")
 	if err != nil {
@@ -202,9 +202,9 @@ func TestSilentPeerIsLost(t *testing.T) {
 	}
 	proxy.Blackhole(true)
 	start := time.Now()
-	wantError(t, p.Wait(), Lost, "nothing was heard for 400ms")
-	if d := time.Since(start); d > 5*time.Second {
-		t.Errorf("took %v, want about 400ms", d)
+	wantError(t, p.Wait(), Lost, "nothing was heard for 1.5s")
+	if d := time.Since(start); d > 20*time.Second {
+		t.Errorf("took %v, want about 1.5s", d)
 	}
 	<-c.Done()
 	wantError(t, c.Err(), Lost)
@@ -265,7 +265,7 @@ func TestCloseLeavesNoGoroutines(t *testing.T) {
 		t.Errorf("got %v after Close, want nil", err)
 	}
 	// The server's and the library's own end a moment later.
-	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; {
+	for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() > before; {
 		if time.Now().After(deadline) {
 			buf := make([]byte, 1<<16)
 			t.Fatalf("got %d goroutines, want %d:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
