@@ -109,6 +109,27 @@ func TestRehearseOtherFindings(t *testing.T) {
 			t.Errorf("got %+v", j.Violations)
 		}
 	})
+	t.Run("the workstation's bundle stays open", func(t *testing.T) {
+		t.Parallel()
+		j := rehearser(t, "open = remote open_bundle\nstage = local open_bundle\nclose = remote close_bundle\n").rehearsed(1, "--fault", "fail")
+		if len(j.Violations) != 1 || !strings.Contains(j.Violations[0].Message, "workstation is still open") {
+			t.Errorf("got %+v", j.Violations)
+		}
+	})
+	t.Run("a lock that is let go too early", func(t *testing.T) {
+		t.Parallel()
+		j := rehearser(t, "open = remote open_bundle\nclose = remote close_bundle\nlate = remote run mkdir late\nlook = remote run true\n").rehearsed(1, "--fault", "fail")
+		if len(j.Violations) != 1 || j.Violations[0].Name != "late" || !strings.Contains(j.Violations[0].Message, "no bundle is open") {
+			t.Errorf("got %+v", j.Violations)
+		}
+	})
+	t.Run("a lock that is never taken", func(t *testing.T) {
+		t.Parallel()
+		j := rehearser(t, "restart = remote run systemctl restart shop\n[rehearse]\nstub = systemctl\n").rehearsed(1, "--fault", "fail")
+		if len(j.Violations) != 1 || j.Violations[0].Name != "restart" || !slices.Contains(j.Violations[0].Paths, "called: systemctl restart shop") {
+			t.Errorf("got %+v", j.Violations)
+		}
+	})
 	t.Run("a list that does not get to its end", func(t *testing.T) {
 		t.Parallel()
 		r := rehearser(t, "open = remote open_bundle\nwork = remote run false\nclose = remote close_bundle\n").want(1, "rehearse", "web1", "--fault", "fail")

@@ -386,8 +386,12 @@ func (p *pass) checkDone(step jobs.Step, now Moment) {
 const maxPaths = 5
 
 func (p *pass) violate(step jobs.Step, paths []string, text string) {
+	p.violations = append(p.violations, Violation{Step: step.N, Name: step.Name, Fault: p.fault, Text: text, Paths: fewer(paths)})
+}
+
+func fewer(paths []string) []string {
 	if len(paths) > maxPaths {
 		paths = append(paths[:maxPaths:maxPaths], fmt.Sprintf("and %d more", len(paths)-maxPaths))
 	}
-	p.violations = append(p.violations, Violation{Step: step.N, Name: step.Name, Fault: p.fault, Text: text, Paths: paths})
+	return paths
 }

@@ -96,9 +96,7 @@ func (r *Rehearsal) Run(ctx context.Context) (*Report, error) {
 		return nil, err
 	}
 	score := compare(first, second, r.Ignore)
-	if score.moments[n].Open {
-		report.Violations = append(report.Violations, Violation{Text: "the list ends, and the node's bundle is still open: the next deploy is BLOCKED"})
-	}
+	report.Violations = r.checkLock(score)
 	var mu sync.Mutex
 	var all error
 	var work sync.WaitGroup
@@ -126,6 +124,37 @@ func (r *Rehearsal) Run(ctx context.Context) (*Report, error) {
 }
 
 // tell is called by several passes at a time.
+// checkLock looks whether the list keeps others out while it changes the node, and
+// lets them in again. It needs no fault for that.
+func (r *Rehearsal) checkLock(score *score) (all []Violation) {
+	for _, step := range r.Plan.Steps {
+		was, is := score.moments[step.N-1], score.moments[step.N]
+		if was.Open || is.Open {
+			continue
+		}
+		paths := score.differ("", was.Home, is.Home)
+		if step.Host == jobs.Remote {
+			for _, call := range is.called(step.N) {
+				paths = append(paths, "called: "+strings.TrimPrefix(call, fmt.Sprintf("step %d: ", step.N)))
+			}
+		}
+		if len(paths) > 0 {
+			all = append(all, Violation{
+				Step: step.N, Name: step.Name, Paths: fewer(paths),
+				Text: "it changes the node while no bundle is open there: nobody else is kept out, and nobody can go on with the run",
+			})
+		}
+	}
+	end := score.moments[len(score.moments)-1]
+	if end.Open {
+		all = append(all, Violation{Text: "the list ends, and the node's bundle is still open: the next deploy is BLOCKED"})
+	}
+	if end.Own {
+		all = append(all, Violation{Text: "the list ends, and its bundle on the workstation is still open"})
+	}
+	return all
+}
+
 func (r *Rehearsal) tell(format string, args ...any) {
 	if r.Tell != nil {
 		r.telling.Lock()
