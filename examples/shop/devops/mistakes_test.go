@@ -26,6 +26,8 @@ func TestChecks(t *testing.T) {
 	for name, check := range map[string]check{
 		"every node has what its lists need": everyNode,
 		"every list closes its bundles":      closes,
+		"every list holds its lock":          locks,
+		"no file is ever half written":       whole,
 		"exit status decides":                exitDecides,
 		"repeatable steps are":               repeatable,
 	} {
@@ -61,6 +63,21 @@ func TestMistakesAreFound(t *testing.T) {
 			"a list that leaves the workstation's bundle open",
 			p.with(t, "unstage   = local  close_bundle\n", ""), closes,
 			"list release leaves the local bundle open",
+		},
+		{
+			"a list that does not take its lock",
+			p.with(t, "open      = remote open_bundle\n", "").with(t, "close     = remote close_bundle\n", ""), locks,
+			"list release: step unpack changes the node, which is not held",
+		},
+		{
+			"a list that lets the node go too early",
+			p.with(t, "close     = remote close_bundle\n", "").with(t, "migrate   = remote", "close     = remote close_bundle\nmigrate   = remote"), locks,
+			"list release: step migrate changes the node, which is not held",
+		},
+		{
+			"data that are written where they are read",
+			p.with(t, " migrate %(data)s", " in_place %(data)s"), whole,
+			"list release: step migrate, killed: the data are half written",
 		},
 		{
 			"a step that goes by output, not by exit status",
@@ -163,6 +180,57 @@ func closes(_ testing.TB, p project) error {
 		for _, host := range []jobs.Host{jobs.Remote, jobs.Local} {
 			if plan.OpenBefore(host, len(plan.Steps)+1) {
 				return fmt.Errorf("list %s leaves the %s bundle open", plan.List, host)
+			}
+		}
+	}
+	return nil
+}
+
+// locks looks whether the node is held, against everybody else, by each step that
+// may change it.
+func locks(_ testing.TB, p project) error {
+	all, err := plans(p)
+	if err != nil {
+		return err
+	}
+	for _, plan := range all {
+		for _, step := range plan.Steps {
+			switch step.Op.(type) {
+			case jobs.OpenBundle, jobs.CloseBundle:
+				continue
+			}
+			if step.Host == jobs.Remote && !plan.OpenBefore(jobs.Remote, step.N) {
+				return fmt.Errorf("list %s: step %s changes the node, which is not held", plan.List, step.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// whole has each step killed in the middle of the first file that it writes: the
+// data are the old ones or the new ones.
+func whole(t testing.TB, p project) error {
+	all, err := plans(p)
+	if err != nil {
+		return err
+	}
+	for _, plan := range all {
+		if plan.Node.Name() != "web1" {
+			continue // it is the same program on the others
+		}
+		for _, step := range plan.Steps {
+			switch step.Op.(type) {
+			case jobs.OpenBundle, jobs.CloseBundle, jobs.WaitHTTP:
+				continue // they write nothing of the shop's
+			}
+			if step.Host != jobs.Remote {
+				continue
+			}
+			state := p.state(t, plan.Node.Name(), before[plan.List])
+			state.Fault = conctest.Fault{Step: step.Name, Kind: conctest.Kill, Bytes: 20}
+			r := conctest.Run(t, app(), plan.List, state)
+			if got := r.File("shop/data/orders.jsonl"); got != orders10 && got != orders11 {
+				return fmt.Errorf("list %s: step %s, killed: the data are half written", plan.List, step.Name)
 			}
 		}
 	}

@@ -26,16 +26,28 @@ import (
 // on its node.
 func TestMain(m *testing.M) { conctest.Main(m, app()) }
 
-// app is the shop's, with one op more, which is wrong: see mistakes_test.go.
+// app is the shop's, with two ops more, which are wrong: see mistakes_test.go.
 func app() conc.App {
 	a := devops.App()
-	a.Ops = append(a.Ops, jobs.Entry{
-		Name: "vouchers", Summary: "a migration that is not repeatable",
-		Parse: func(args []string) (jobs.Op, error) {
-			return vouchers{devops.Migrate{Data: args[0], Release: args[1]}}, nil
-		},
-	})
+	for name, wrong := range map[string]func(devops.Migrate) jobs.Op{
+		"vouchers": func(m devops.Migrate) jobs.Op { return vouchers{m} },
+		"in_place": func(m devops.Migrate) jobs.Op { return inPlace{m} },
+	} {
+		a.Ops = append(a.Ops, jobs.Entry{
+			Name: name, Summary: "a migration with a mistake",
+			Parse: func(args []string) (jobs.Op, error) {
+				return wrong(devops.Migrate{Data: args[0], Release: args[1]}), nil
+			},
+		})
+	}
 	return a
+}
+
+// inPlace writes into the file that the shop reads.
+type inPlace struct{ devops.Migrate }
+
+func (p inPlace) Do(_ context.Context, env *jobs.Env) error {
+	return os.WriteFile(filepath.Join(env.Path(p.Data), "orders.jsonl"), []byte(orders11), 0o640)
 }
 
 // vouchers is marked as repeatable, since Migrate is. But it gives every customer
