@@ -43,8 +43,8 @@ when deploy.ini has one.
 
 These are promises, and one that is not kept is a violation, which names the step:
 the lock is held as long as the list says; a file is the old one or the new one,
-whole; no step is done twice that does not say that it may be repeated; and what
-it comes to is the same as without the fault.
+whole; no step is done twice that does not say that it may be repeated; no step is
+OK when what it calls says no; and what it comes to is the same as without the fault.
 
 The faults: fail (the op says no, and has done nothing), hang (it did its work and
 does not return), cut (the line), kill (the process that runs the op, in the middle

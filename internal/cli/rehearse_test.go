@@ -130,6 +130,24 @@ func TestRehearseOtherFindings(t *testing.T) {
 			t.Errorf("got %+v", j.Violations)
 		}
 	})
+	t.Run("an exit status that is swallowed", func(t *testing.T) {
+		t.Parallel()
+		j := rehearser(t, `open = remote open_bundle
+stop = remote sudo run systemctl stop shop
+start = remote shell "systemctl start shop || true"
+tell = local shell "announce shop | cat"
+close = remote close_bundle
+[rehearse]
+stub = systemctl announce
+`).rehearsed(1, "--fault", "fail")
+		var named []string
+		for _, v := range j.Violations {
+			named = append(named, v.Name)
+		}
+		if !slices.Equal(named, []string{"start", "tell"}) || j.Steps[1].Faults["fail"] != "ok" {
+			t.Errorf("got %+v", j)
+		}
+	})
 	t.Run("a list that does not get to its end", func(t *testing.T) {
 		t.Parallel()
 		r := rehearser(t, "open = remote open_bundle\nwork = remote run false\nclose = remote close_bundle\n").want(1, "rehearse", "web1", "--fault", "fail")

@@ -57,6 +57,11 @@ func (p *pass) run(ctx context.Context) (err error) {
 		if err := p.strike(ctx, step, script); err != nil {
 			return fmt.Errorf("step %d %s, %s: %w", step.N, step.Name, p.fault, err)
 		}
+		if p.fault == Fail && len(p.violations) == p.found && p.refusable(step) {
+			if err := p.refused(ctx, step); err != nil {
+				return fmt.Errorf("step %d %s, its stubs say no: %w", step.N, step.Name, err)
+			}
+		}
 		p.verdicts[step.N-1] = Stood
 		if len(p.violations) > p.found {
 			p.verdicts[step.N-1] = Broken
@@ -88,6 +93,55 @@ func (p *pass) checkEnd() error {
 		p.violate(jobs.Step{}, paths, "at the end of the list, each step gone on with, it is another state than without the fault")
 	}
 	return nil
+}
+
+// refusable tells whether a step calls programs that are stood in for, and that say
+// yes otherwise.
+func (p *pass) refusable(step jobs.Step) bool {
+	calls := 0
+	for _, c := range p.score.moments[step.N].Calls {
+		if c.Step != step.N {
+			continue
+		}
+		if p.r.Stubs[c.Args[0]].Exit != 0 {
+			return false
+		}
+		calls++
+	}
+	return calls > 0
+}
+
+// refused has the programs that a step calls, and that are stood in for, say no: it
+// must not be OK then. What it leaves is its own affair: the stage is another one
+// before, and after.
+func (p *pass) refused(ctx context.Context, step jobs.Step) error {
+	err := drop(p.s)
+	if p.s = nil; err != nil {
+		return err
+	}
+	if err := p.ready(ctx, step.N); err != nil {
+		return err
+	}
+	if err := errors.Join(p.s.Direct(Script{Answer: true}), p.s.Stubs.Refuse(step.N)); err != nil {
+		return err
+	}
+	c, err := p.r.start(ctx, p.s, p.words(step.N)...)
+	if err == nil {
+		err = c.wait()
+	}
+	if err == nil {
+		err = p.s.Settle(p.r.Limit)
+	}
+	if err != nil {
+		return err
+	}
+	if c.code() == 0 {
+		p.violate(step, p.score.moments[step.N].called(step.N), "what it calls says no, by exit status 1, and the step is OK")
+		return nil // whose stage goes with the violation
+	}
+	err = drop(p.s)
+	p.s = nil
+	return err
 }
 
 // script says what befalls a step: false when it cannot.

@@ -71,8 +71,17 @@ func (s *Stubs) Add(name string, is Stub) error {
 	if is.Sleep > 0 {
 		fmt.Fprintf(&b, "sleep %.3f\n", is.Sleep.Seconds())
 	}
+	fmt.Fprintf(&b, "[ ! -e %s-\"${CONC_STEP:-0}\" ] || exit 1\n", shellescape.Quote(s.refusal()))
 	fmt.Fprintf(&b, "exit %d\n", is.Exit)
 	return os.WriteFile(filepath.Join(s.Dir, name), []byte(b.String()), 0o755)
+}
+
+// refusal is a file, but for a step's number, in which stubs say no.
+func (s *Stubs) refusal() string { return s.Log + ".no" }
+
+// Refuse has every stub say no, with exit status 1, in a step.
+func (s *Stubs) Refuse(step int) error {
+	return os.WriteFile(fmt.Sprintf("%s-%d", s.refusal(), step), nil, 0o600)
 }
 
 // fakeSudo runs the command after its options: as root in a namespace of its own,
