@@ -28,7 +28,7 @@ func TestRunOutcomes(t *testing.T) {
 		{"relative", Run{[]string{"bin/hello"}}, Result{Status: OK}, "hello\n"},
 		{"in the home", Run{[]string{"~/bin/hello"}}, Result{Status: OK}, "hello\n"},
 		{"stdin is empty", Run{[]string{"cat"}}, Result{Status: OK}, ""},
-		{"environment", Shell{`echo $CONC_NODE $CONC_RUN $CONC_STEP ${CONC_BUNDLE##*/}`}, Result{Status: OK}, "web1 01RUN 4 b\n"},
+		{"environment", Shell{`echo $CONC_NODE $CONC_RUN $CONC_STEP ${CONC_BUNDLE##*/}`}, Result{Status: OK}, "web1 " + testRun + " 4 b\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			env, out := testEnv(t, Remote)

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,6 +20,10 @@ import (
 	"example.org/conc/config"
 )
 
+// testRun is a run of this process's own: what is left of a run is known by its
+// name, on the whole machine.
+var testRun = "01RUN" + strconv.Itoa(os.Getpid())
+
 // testEnv is an environment in a directory of the test's own.
 func testEnv(t *testing.T, host Host) (*Env, *bytes.Buffer) {
 	t.Helper()
@@ -25,7 +31,7 @@ func testEnv(t *testing.T, host Host) (*Env, *bytes.Buffer) {
 	out := &bytes.Buffer{}
 	return &Env{
 		Node: config.NewNode("web1", map[string]string{"bundle": "b", "admin": "deploy"}), Host: host, Step: 1,
-		Home: dir, Dir: dir, Bundle: dir + "/b", Owner: bundle.Owner{V: 1, Run: "01RUN", User: "alice", Host: "desk7"},
+		Home: dir, Dir: dir, Bundle: dir + "/b", Owner: bundle.Owner{V: 1, Run: testRun, User: "alice", Host: "desk7"},
 		Out: out, Secret: func(name string) (string, error) { return "s3cret-" + name, nil },
 		Progress: func(_, _ int64) {},
 	}, out

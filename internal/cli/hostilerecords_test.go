@@ -40,7 +40,7 @@ func TestJournalThatIsNoFile(t *testing.T) {
 		}
 		for _, args := range [][]string{{"status", "web1"}, {"step", "web1", "--from", "a"}, {"mark", "web1", "a", "OK"}} {
 			r := o.want(6, args...)
-			if r.took > 10*time.Second {
+			if r.took > time.Minute {
 				t.Errorf("%s, %v took %s", what, args, r.took)
 			}
 			r.mustSay(t, "damaged", "alice@desk7", "unlock web1 --id "+run)

@@ -49,8 +49,12 @@ func TestFleetIsCheap(t *testing.T) {
 	}
 	// Neither does what is read of its records.
 	for _, args := range [][]string{{"history"}, {"step"}} {
-		if r := o.run(args...); r.took > 2*time.Second+time.Duration(nodes)*2*time.Millisecond {
-			t.Errorf("%s took %v", args[0], r.took)
+		took := time.Hour
+		for range 3 { // what else the machine does makes it longer, never shorter
+			took = min(took, o.run(args...).took)
+		}
+		if took > 2*time.Second+time.Duration(nodes)*2*time.Millisecond && !raceEnabled {
+			t.Errorf("%s took %v", args[0], took)
 		}
 	}
 }
