@@ -27,7 +27,7 @@ import (
 type rehearseOptions struct {
 	list   string
 	faults []string
-	forks  int
+	forks  int // 0: not typed
 	limit  time.Duration
 }
 
@@ -75,6 +75,9 @@ the list does not get to its end even without a fault.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: p.completeNodes,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if cmd.Flags().Changed("forks") && o.forks < 1 || o.limit <= 0 {
+				return usagef("--forks is at least 1, and --limit over 0")
+			}
 			return p.rehearse(cmd.Context(), args, o)
 		},
 	}
@@ -98,9 +101,6 @@ func faultNames(all []rehearsal.Fault) []string {
 }
 
 func (p *program) rehearse(ctx context.Context, args []string, o rehearseOptions) (err error) {
-	if o.forks < 0 || o.limit <= 0 {
-		return usagef("--forks is at least 1, and --limit over 0")
-	}
 	faults, err := chosenFaults(o.faults)
 	if err != nil {
 		return err

@@ -226,6 +226,18 @@ close = remote close_bundle
 	o.rehearsed(0, "--forks", "1", "--fault", "fail", "--fault", "cut", "--set", "one="+filepath.Join(t.TempDir(), "port"))
 }
 
+// A number of nodes that is typed is judged, and none is not "as many as you like".
+func TestRehearseRefusesNoNodes(t *testing.T) {
+	t.Parallel()
+	o := rehearser(t, "open = remote open_bundle\nclose = remote close_bundle\n")
+	for _, args := range [][]string{{"--forks", "0"}, {"--forks=-1"}, {"--limit", "0s"}} {
+		r := o.want(exitUsage, append([]string{"rehearse", "web1"}, args...)...)
+		if !strings.Contains(r.err, "--forks is at least 1, and --limit over 0") {
+			t.Errorf("%v: got\n%s", args, r)
+		}
+	}
+}
+
 // A list that goes back needs a release to go back from.
 func TestRehearseWhatComesBefore(t *testing.T) {
 	t.Parallel()
