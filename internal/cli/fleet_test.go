@@ -95,6 +95,28 @@ func endOf(t testing.TB, r ran) (end map[string]any, nodes map[string]string) {
 	return end, nodes
 }
 
+// What is sent to many nodes is read once, and not again by the next run.
+func TestSourcesAreReadOnce(t *testing.T) {
+	t.Parallel()
+	o := fleetOf(t, 3, "open = remote open_bundle\nsend = local deliver app.txt\nclose = remote close_bundle\n")
+	o.write("app.txt", "the application\n")
+	time.Sleep(2100 * time.Millisecond) // what has just changed is read again
+	o.want(0, "deploy", "@all", "-f", "3")
+	index := filepath.Join(o.env.StateDir, "index.json")
+	text, err := os.ReadFile(index)
+	if err != nil || !strings.Contains(string(text), filepath.Join(o.dir, "app.txt")) {
+		t.Fatalf("what the run has read is not kept: %v\n%s", err, text)
+	}
+	before, err := os.Stat(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.want(0, "deploy", "@all")
+	if after, err := os.Stat(index); err != nil || !os.SameFile(before, after) {
+		t.Errorf("the second run has read it again, and written the index: %v", err)
+	}
+}
+
 func TestCanariesComeFirst(t *testing.T) {
 	t.Parallel()
 	o := fleetOf(t, 4, plainList)

@@ -32,7 +32,9 @@ func (l *link) Close() error {
 
 // connect dials a node and starts the agent there.
 func (p *program) connect(ctx context.Context, t sshconn.Target, node *config.Node, o agent.Options) (*link, error) {
-	conn, err := sshconn.Dial(ctx, t, p.sshOptions(node))
+	ssh := p.sshOptions(node)
+	ssh.Ways = o.Ways
+	conn, err := sshconn.Dial(ctx, t, ssh)
 	if err != nil {
 		return nil, err
 	}
