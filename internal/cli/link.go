@@ -30,6 +30,17 @@ func (l *link) Close() error {
 	return errors.Join(l.Client.Close(), l.conn.Close())
 }
 
+// Leave says goodbye to the agent and ends the connection, without waiting for an
+// answer: that would be a round trip for nothing new. Behind a jump host, where
+// what is sent last passes through more hands, it is Close.
+func (l *link) Leave() error {
+	if len(l.conn.Target().Jump) > 0 {
+		return l.Close()
+	}
+	l.Client.Bye()
+	return errors.Join(l.conn.Close(), l.Client.Close())
+}
+
 // connect dials a node and starts the agent there.
 func (p *program) connect(ctx context.Context, t sshconn.Target, node *config.Node, o agent.Options) (*link, error) {
 	ssh := p.sshOptions(node)
