@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"example.org/conc/config"
 	"example.org/conc/internal/agent"
@@ -43,6 +44,10 @@ func (l *link) Leave() error {
 
 // connect dials a node and starts the agent there.
 func (p *program) connect(ctx context.Context, t sshconn.Target, node *config.Node, o agent.Options) (*link, error) {
+	// To read the program takes as long as to log in at a node next door.
+	var reading sync.WaitGroup
+	reading.Go(func() { agent.Read(p.env.Executable) })
+	defer reading.Wait()
 	ssh := p.sshOptions(node)
 	ssh.Ways = o.Ways
 	conn, err := sshconn.Dial(ctx, t, ssh)
