@@ -28,12 +28,12 @@ func check(e *entry, text string) *Problem {
 	switch {
 	case problem != nil || k.check == nil:
 		return problem
-	case e.key != sudoSecret && secretToken.MatchString(v):
+	case e.key != sudoSecret && secretToken().MatchString(v):
 		return &Problem{Reason: e.key + " cannot be a secret"}
 	}
 	if err := k.check(v); err != nil {
 		shown := quote(v) + " "
-		if v == "" || passwordKey.MatchString(e.key) {
+		if v == "" || passwordKey().MatchString(e.key) {
 			shown = ""
 		}
 		return &Problem{Reason: fmt.Sprintf("%s: %s%s", e.key, shown, err)}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -71,10 +72,10 @@ func isName(s string) bool {
 	return s != "" && len(s) <= 128
 }
 
-var keyPattern = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`)
+var keyPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]*$`) })
 
 // isKey tells whether s can be a key.
-func isKey(s string) bool { return keyPattern.MatchString(s) && len(s) <= 128 }
+func isKey(s string) bool { return keyPattern().MatchString(s) && len(s) <= 128 }
 
 // isLineName tells whether s can be the name of a line of a list: words for
 // people to read. One of digits alone would be taken for a step's number.

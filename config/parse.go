@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -174,13 +175,15 @@ func (p *parser) entry(l *layer, key, value string, at Origin) {
 		p.complain(at, *problem)
 		return
 	}
-	if passwordKey.MatchString(key) && !e.late && value != "" && !strings.HasPrefix(value, secretPrefix) {
+	if passwordKey().MatchString(key) && !e.late && value != "" && !strings.HasPrefix(value, secretPrefix) {
 		p.warnings = append(p.warnings, Problem{Origin: at, Reason: key + ": this looks like a password, in the open", Hint: "write " + key + " = secret:NAME, and conc asks for it when it is needed"})
 	}
 }
 
 // passwordKey tells the keys whose values look like no one else's business.
-var passwordKey = regexp.MustCompile(`(^|[._-])(password|passwd|pwd|passphrase|secret|token|credentials?|(api|secret|access|private)[._-]?key)$`)
+var passwordKey = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(^|[._-])(password|passwd|pwd|passphrase|secret|token|credentials?|(api|secret|access|private)[._-]?key)$`)
+})
 
 // isZoned tells an IPv6 address with a zone. In it a per cent sign means what
 // it does everywhere else but here.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -42,7 +43,7 @@ func (f *File) Rehearse() Rehearse {
 }
 
 // stubName is a program's name, as PATH finds it.
-var stubName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`)
+var stubName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`) })
 
 // line takes in a line of [rehearse]. Nothing is substituted in it.
 func (r *Rehearse) line(name string, words []string) *Problem {
@@ -108,7 +109,7 @@ func (r *Rehearse) before(list string, words []string) *Problem {
 
 // stub takes in a program that is stood in for, with what it does.
 func (r *Rehearse) stub(name string, words []string) *Problem {
-	if !stubName.MatchString(name) {
+	if !stubName().MatchString(name) {
 		return &Problem{Reason: fmt.Sprintf("stub: %s is no name of a program", quote(name)), Hint: "name it as PATH finds it, without a folder"}
 	}
 	if _, ok := r.Stubs[name]; ok || name == "sudo" {

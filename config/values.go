@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/dustin/go-humanize"
 )
@@ -68,21 +69,21 @@ func checkHost(s string) error {
 	return errors.New("is neither an IP address nor a host name")
 }
 
-var zonePattern = regexp.MustCompile(`^[A-Za-z0-9_.-]*$`)
+var zonePattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_.-]*$`) })
 
 func isIP(s string) bool {
 	a, err := netip.ParseAddr(s)
-	return err == nil && zonePattern.MatchString(a.Zone())
+	return err == nil && zonePattern().MatchString(a.Zone())
 }
 
-var labelPattern = regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$`)
+var labelPattern = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?$`) })
 
 // isHostName follows RFC 1123, with the underscores that people have. A name
 // whose last label is a number would be taken for a bad IPv4 address.
 func isHostName(s string) bool {
 	labels := strings.Split(strings.TrimSuffix(s, "."), ".")
 	for _, l := range labels {
-		if !labelPattern.MatchString(l) {
+		if !labelPattern().MatchString(l) {
 			return false
 		}
 	}
@@ -183,7 +184,7 @@ func checkListName(s string) error {
 }
 
 func checkSecret(s string) error {
-	if !secretToken.MatchString(s) {
+	if !secretToken().MatchString(s) {
 		return errors.New(`is not "secret:NAME": a password does not belong in a file`)
 	}
 	return nil

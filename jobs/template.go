@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"text/template"
 
 	"example.org/conc/bundle"
@@ -61,7 +62,7 @@ old file is whole. ERROR: a secret cannot be had, or the disk is full.`,
 				switch {
 				case i < 2 || !ok || key == "mode":
 					rest = append(rest, a)
-				case !keyForm.MatchString(key):
+				case !keyForm().MatchString(key):
 					return nil, fmt.Errorf("%q is not a key", key)
 				default:
 					if op.Values == nil {
@@ -89,7 +90,7 @@ old file is whole. ERROR: a secret cannot be had, or the disk is full.`,
 	}
 }
 
-var keyForm = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`)
+var keyForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.-]*$`) })
 
 // Validate checks the arguments.
 func (t Template) Validate() error {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"example.org/conc/config"
@@ -96,7 +97,9 @@ type parameters []parameter
 
 // tagForm is a tag without its brackets: KEY=, then what people call the value,
 // then dots.
-var tagForm = regexp.MustCompile(`^(?:([a-z][a-z0-9_.-]*)(=[^\s=\[\]]+?)?|([A-Z][^\s=\[\]]*?))(\.\.\.)?$`)
+var tagForm = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(?:([a-z][a-z0-9_.-]*)(=[^\s=\[\]]+?)?|([A-Z][^\s=\[\]]*?))(\.\.\.)?$`)
+})
 
 // parametersOf reads the tags of a struct.
 func parametersOf(at reflect.Type) (parameters, error) {
@@ -112,7 +115,7 @@ func parametersOf(at reflect.Type) (parameters, error) {
 		}
 		inner, bracket := strings.CutPrefix(tag, "[")
 		inner, closed := strings.CutSuffix(inner, "]")
-		m := tagForm.FindStringSubmatch(inner)
+		m := tagForm().FindStringSubmatch(inner)
 		wrong := func(format string, args ...any) (parameters, error) {
 			return nil, fmt.Errorf("field %v.%s, tag %q: %s", at, f.Name, tag, fmt.Sprintf(format, args...))
 		}

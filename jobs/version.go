@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"regexp"
 	"strings"
+	"sync"
 )
 
 // compareVersions orders names as people read versions: runs of digits count as
@@ -25,13 +26,15 @@ func compareVersions(a, b string) int {
 	return whole // "1.01" and "1.1"
 }
 
-var preRelease = regexp.MustCompile(`^(~|[-_.+]?(alpha|beta|preview|snapshot|pre|dev|rc|a|b|c)([-_.]?[0-9]|[-_.]|$))`)
+var preRelease = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^(~|[-_.+]?(alpha|beta|preview|snapshot|pre|dev|rc|a|b|c)([-_.]?[0-9]|[-_.]|$))`)
+})
 
 // rank places what follows an equal beginning: a pre-release's mark comes
 // before the end, and everything else after it.
 func rank(rest string) int {
 	switch {
-	case preRelease.MatchString(strings.ToLower(rest)):
+	case preRelease().MatchString(strings.ToLower(rest)):
 		return 0
 	case rest == "":
 		return 1

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -53,19 +54,21 @@ there is neither /proc/modules nor /sys/module, which are Linux's.`,
 }
 
 var (
-	moduleName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
-	parameter  = regexp.MustCompile(`^([A-Za-z0-9_.-]*[A-Za-z0-9_-])\s*(<=|>=|<|>|=)(.*)$`)
+	moduleName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_-]+$`) })
+	parameter  = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^([A-Za-z0-9_.-]*[A-Za-z0-9_-])\s*(<=|>=|<|>|=)(.*)$`)
+	})
 )
 
 func isModule(s string) error {
-	if !moduleName.MatchString(s) {
+	if !moduleName().MatchString(s) {
 		return errors.New("not the name of a module")
 	}
 	return nil
 }
 
 func isParameter(s string) error {
-	m := parameter.FindStringSubmatch(s)
+	m := parameter().FindStringSubmatch(s)
 	if m == nil {
 		return errors.New("not NAME=VALUE")
 	}
@@ -156,7 +159,7 @@ func isListed(list []byte, name string) bool {
 }
 
 func (c module) param(w want) (Finding, error) {
-	m := parameter.FindStringSubmatch(w.value)
+	m := parameter().FindStringSubmatch(w.value)
 	if m == nil {
 		return Finding{}, errors.New("not NAME=VALUE")
 	}

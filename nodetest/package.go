@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
 
 	"example.org/conc/jobs"
 )
@@ -44,12 +45,12 @@ SKIPPED where there is none of the three. ERROR when it does not answer.`,
 }
 
 var (
-	packageName   = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9+._:~-]*$`)
-	versionNumber = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9+._:~^-]*$`)
+	packageName   = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9+._:~-]*$`) })
+	versionNumber = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9+._:~^-]*$`) })
 )
 
 func isPackage(s string) error {
-	if !packageName.MatchString(s) {
+	if !packageName().MatchString(s) {
 		return errors.New("not the name of a package")
 	}
 	return nil
@@ -66,7 +67,7 @@ func isPackager(s string) error {
 
 func isVersionBound(s string) error {
 	_, version := splitVersion(s)
-	if !versionNumber.MatchString(version) {
+	if !versionNumber().MatchString(version) {
 		return errors.New("not a version with an operator, such as >=1.22")
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"sync"
 	"time"
 
 	"example.org/conc/jobs"
@@ -182,19 +183,19 @@ func (o *testOutput) emit(r Result) {
 }
 
 // logPrefix is where a test says something.
-var logPrefix = regexp.MustCompile(`^ *\S+\.go:\d+: `)
+var logPrefix = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^ *\S+\.go:\d+: `) })
 
 // skipReason is what a test said last.
 func skipReason(lines []string) string {
 	last := 0
 	for i, l := range lines {
-		if logPrefix.MatchString(l) {
+		if logPrefix().MatchString(l) {
 			last = i
 		}
 	}
 	var words []string
 	for _, l := range lines[min(last, len(lines)):] {
-		words = append(words, strings.TrimSpace(logPrefix.ReplaceAllString(l, "")))
+		words = append(words, strings.TrimSpace(logPrefix().ReplaceAllString(l, "")))
 	}
 	return strings.Join(words, "\n")
 }

@@ -25,6 +25,7 @@ type Remote interface {
 	Record(r jobs.Record)               // of a local step, for the node's journal; not waited for
 	Err() error                         // why the link is gone; nil while it is up
 	Close() error
+	Leave() error // Close, but what the node still does to end is not waited for
 }
 
 // Perform runs one step to its end: jobs.Perform, or what stands for it.
@@ -123,6 +124,9 @@ func (r *Runner) Do(ctx context.Context) *Outcome {
 
 // close ends the conversation with the node.
 func (r *Runner) close(ctx context.Context) error {
+	if r.outcome.Status == jobs.OK && !r.open[jobs.Remote] { // nobody goes on with this run
+		return r.remote.Leave()
+	}
 	if ctx.Err() == nil {
 		return r.remote.Close()
 	}

@@ -33,6 +33,7 @@ type Client struct {
 	ready   chan struct{} // closed when the agent took the configuration
 	exited  chan struct{} // closed when exit is set
 	exit    error         // of the program
+	sent    chan struct{} // closed when all that was to be sent is
 	done    chan struct{} // closed when err is set, and nothing more will come
 	once    sync.Once
 	err     error
@@ -71,7 +72,7 @@ func newClient(t Transport, proc Proc, o Options, nonce string) *Client {
 		t: t, proc: proc, patient: o.patient, pulse: o.pulse.or(5*time.Second, 20*time.Second),
 		node: clientNode{name: o.Node.Name(), bundle: o.Node.Get("bundle")},
 		out:  newQueue(), greeted: make(chan struct{}), ready: make(chan struct{}),
-		said: make(chan struct{}), exited: make(chan struct{}), done: make(chan struct{}), calls: map[uint32]*pendingCall{},
+		said: make(chan struct{}), exited: make(chan struct{}), sent: make(chan struct{}), done: make(chan struct{}), calls: map[uint32]*pendingCall{},
 	}
 	if o.Plan != nil {
 		c.node.steps = o.Plan.Steps
@@ -86,6 +87,7 @@ func newClient(t Transport, proc Proc, o Options, nonce string) *Client {
 		_, _ = io.Copy(&c.stderr, proc.Stderr())
 	})
 	c.work.Go(func() {
+		defer close(c.sent)
 		if err := c.out.drain(proc.Stdin()); err != nil {
 			// The reader will say why, with more to tell.
 			c.waitThen(func() { c.fail(err) })
@@ -448,13 +450,12 @@ func (c *Client) Close() error {
 	c.closing = true
 	c.mu.Unlock()
 	if again {
-		return nil
+		return c.settle()
 	}
 	select {
 	case <-c.done: // there is nobody to say goodbye to
 	default:
-		c.out.push(frame{kind: kindBye})
-		c.out.close()
+		c.bye()
 		wait := closeGrace
 		if busy {
 			wait = reapGrace
@@ -467,6 +468,27 @@ func (c *Client) Close() error {
 	}
 	c.fail(errClosed)
 	return c.settle()
+}
+
+// Bye says goodbye, and returns when that and all before it is on the line, in 1 s
+// at most. The agent ends by itself; the caller ends the connection, and then
+// calls Close, which has nobody to wait for.
+func (c *Client) Bye() {
+	c.mu.Lock()
+	c.closing = true
+	c.mu.Unlock()
+	c.bye()
+	select {
+	case <-c.sent:
+	case <-c.done:
+	case <-time.After(reapGrace):
+	}
+	c.fail(errClosed)
+}
+
+func (c *Client) bye() {
+	c.out.push(frame{kind: kindBye})
+	c.out.close()
 }
 
 // settle waits for the client's own goroutines. Closing the program ends what

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sort"
+	"syscall"
 	"time"
 
 	"example.org/conc/bundle"
@@ -26,6 +27,8 @@ type runState struct {
 	before  func() error // what must hold once this agent is the run's only one
 	journal Recorder
 	pending []jobs.Record // of local steps, from before the run was known here
+	state   *os.File      // nil: nothing was noted yet
+	noted   int           // the longest state so far, in bytes
 	release func()        // of the liveness lock
 }
 
@@ -141,6 +144,9 @@ func (se *session) release() {
 			se.Log.Warn().Err(err).Msg("closing the journal")
 		}
 	}
+	if se.run.state != nil {
+		_ = se.run.state.Close()
+	}
 	if se.run.fresh && !se.run.worked {
 		_ = os.RemoveAll(bundle.RunDir(se.Home, se.owner.Run))
 	}
@@ -193,12 +199,13 @@ func (se *session) note(s jobs.Step, r *jobs.Result) {
 		st.Status = r.Status
 	}
 	data, err := json.Marshal(st)
-	path := statePath(se.Home, se.owner.Run)
-	if err == nil {
-		err = os.WriteFile(path+".new", data, 0o600)
+	if err == nil && se.run.state == nil {
+		se.run.state, err = os.OpenFile(statePath(se.Home, se.owner.Run), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
 	}
 	if err == nil {
-		err = os.Rename(path+".new", path)
+		// One write over the state before, the rest of which is blanked.
+		se.run.noted = max(se.run.noted, len(data))
+		_, err = se.run.state.WriteAt(fmt.Appendf(nil, "%-*s", se.run.noted, data), 0)
 	}
 	if err != nil {
 		se.Log.Warn().Err(err).Msg("the run's state is not kept")

@@ -71,6 +71,11 @@ func Start(ctx context.Context, t Transport, o Options) (*Client, error) {
 		return nil, err
 	}
 	c, err = l.try(ctx, bin.hash, true)
+	// Whoever starts something on the node holds for a moment all that is open there.
+	for end := time.Now().Add(busyGrace); isBusy(err) && time.Now().Before(end) && ctx.Err() == nil; {
+		time.Sleep(20 * time.Millisecond)
+		c, err = l.try(ctx, bin.hash, true)
+	}
 	if errors.Is(err, errDamaged) {
 		l.withdraw(ctx, bin)
 		if now, e := hashFile(bin.path); e == nil && now != bin.hash {
@@ -143,6 +148,15 @@ func (e *attemptError) Error() string {
 // restricted tells whether the login shell said that it is a restricted one.
 func (e *attemptError) restricted() bool {
 	return strings.Contains(strings.ToLower(e.text), "restricted")
+}
+
+// busyGrace is how long a file that was just written may be held open.
+const busyGrace = 2 * time.Second
+
+// isBusy tells whether the program is there, and somebody still has it open.
+func isBusy(err error) bool {
+	var e *attemptError
+	return errors.As(err, &e) && strings.Contains(strings.ToLower(e.text), "text file busy")
 }
 
 func missing(err error) bool {

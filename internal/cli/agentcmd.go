@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"context"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/rs/zerolog"
 	"github.com/spf13/cobra"
@@ -20,18 +22,24 @@ func (p *program) agentCmd() *cobra.Command {
 		Short:  "Serve steps on standard input and output (started by conc itself)",
 		Args:   noArgs,
 		Hidden: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			// Where sudo resets no environment, they are here still.
-			_, _ = os.Unsetenv(agent.AskpassVariable), os.Unsetenv("SUDO_ASKPASS")
-			server := &agent.Server{
-				Program:  p.agentProgram(),
-				Home:     p.env.Home,
-				Log:      zerolog.Nop(),
-				Journals: journals{},
-			}
-			return server.Serve(cmd.Context(), p.streams.In, p.streams.Out)
-		},
+		RunE:   func(cmd *cobra.Command, _ []string) error { return p.serve(cmd.Context()) },
 	}
+}
+
+// asAgent tells whether a command line is the one by which conc starts itself.
+func asAgent(args []string) bool { return slices.Equal(args, []string{"agent"}) }
+
+// serve is the agent.
+func (p *program) serve(ctx context.Context) error {
+	// Where sudo resets no environment, they are here still.
+	_, _ = os.Unsetenv(agent.AskpassVariable), os.Unsetenv("SUDO_ASKPASS")
+	server := &agent.Server{
+		Program:  p.agentProgram(),
+		Home:     p.env.Home,
+		Log:      zerolog.Nop(),
+		Journals: journals{},
+	}
+	return server.Serve(ctx, p.streams.In, p.streams.Out)
 }
 
 // runDir is where the workstation keeps what it knows of a run.

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"sync"
 
 	"github.com/spf13/cobra"
 
@@ -39,7 +40,7 @@ Standard output is the file's path. ERROR: it cannot be built here; why is said.
 			switch {
 			case goarch == "" || goos == "":
 				return usagef("for which platform? --os linux --arch arm64")
-			case !platformWord.MatchString(goos) || !platformWord.MatchString(goarch):
+			case !platformWord().MatchString(goos) || !platformWord().MatchString(goarch):
 				return usagef("--os and --arch are names that go knows: linux, arm64; go tool dist list has all")
 			case goos == runtime.GOOS && goarch == runtime.GOARCH:
 				return usagef("%s/%s is this program's own platform: its nodes get this program itself", goos, goarch)
@@ -77,4 +78,4 @@ Standard output is the file's path. ERROR: it cannot be built here; why is said.
 }
 
 // platformWord is what an operating system or an architecture is called.
-var platformWord = regexp.MustCompile(`^[a-z0-9]+$`)
+var platformWord = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[a-z0-9]+$`) })

@@ -5,7 +5,6 @@ import (
 	"context"
 	"io"
 	"os"
-	"slices"
 
 	"example.org/conc/internal/agent"
 	"example.org/conc/jobs"
@@ -29,7 +28,7 @@ type Streams struct {
 
 // Main runs one command line (without the program's name) and gives the exit code.
 func Main(ctx context.Context, app App, args []string, s Streams) int {
-	if socket := os.Getenv(agent.AskpassVariable); socket != "" && !slices.Equal(args, []string{"agent"}) {
+	if socket := os.Getenv(agent.AskpassVariable); socket != "" && !asAgent(args) {
 		if agent.Askpass(socket, s.Out) != nil {
 			return exitError // sudo says that no password was given
 		}

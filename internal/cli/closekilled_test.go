@@ -30,10 +30,15 @@ func (o *operator) nodeJournal() string {
 // marked but those named, and nothing temporary is left on the node.
 func (o *operator) wantAllOK(marked ...string) {
 	o.t.Helper()
-	records, _, err := runner.ReadJournal(o.nodeJournal())
-	if err != nil {
-		o.t.Fatal(err)
-	}
+	var records []jobs.Record
+	eventually(o.t, "the node has recorded the last local step, which nobody waits for", func() bool {
+		var err error
+		if records, _, err = runner.ReadJournal(o.nodeJournal()); err != nil {
+			o.t.Fatal(err)
+		}
+		last := records[len(records)-1]
+		return last.Type == jobs.RecordEnd && last.Name == "unstage"
+	})
 	for _, s := range runner.Fold(records).Steps {
 		if s.Status != jobs.OK || s.Doubt || (s.Mark != nil) != slices.Contains(marked, s.Name) {
 			o.t.Errorf("the node's record of step %d %s: %q, doubt %v, mark %v", s.N, s.Name, s.Status, s.Doubt, s.Mark)

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"al.essio.dev/pkg/shellescape"
@@ -143,14 +144,14 @@ type listLine struct {
 	text, name, host string
 }
 
-var listForm = regexp.MustCompile(`^(\S+)\s*=\s*(local|remote)\s`)
+var listForm = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^(\S+)\s*=\s*(local|remote)\s`) })
 
 // demoList gives the lines of [jobs:release].
 func demoList(ini string) []listLine {
 	_, list, _ := strings.Cut(ini, "[jobs:release]\n")
 	var lines []listLine
 	for text := range strings.Lines(list) {
-		if m := listForm.FindStringSubmatch(text); m != nil {
+		if m := listForm().FindStringSubmatch(text); m != nil {
 			lines = append(lines, listLine{strings.TrimRight(text, "\n"), m[1], m[2]})
 		}
 	}

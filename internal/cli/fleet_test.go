@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"example.org/conc/internal/testnode"
+	"example.org/conc/internal/testnode/sshdtest"
 )
 
 // fleetOf is an operator with nodes n00, n01, ..., each an account of its own on
@@ -93,6 +94,28 @@ func endOf(t testing.TB, r ran) (end map[string]any, nodes map[string]string) {
 		}
 	}
 	return end, nodes
+}
+
+// What is sent to many nodes is read once, and not again by the next run.
+func TestSourcesAreReadOnce(t *testing.T) {
+	t.Parallel()
+	o := fleetOf(t, 3, "open = remote open_bundle\nsend = local deliver app.txt\nclose = remote close_bundle\n")
+	o.write("app.txt", "the application\n")
+	time.Sleep(2100 * time.Millisecond) // what has just changed is read again
+	o.want(0, "deploy", "@all", "-f", "3")
+	index := filepath.Join(o.env.StateDir, "index.json")
+	text, err := os.ReadFile(index)
+	if err != nil || !strings.Contains(string(text), filepath.Join(o.dir, "app.txt")) {
+		t.Fatalf("what the run has read is not kept: %v\n%s", err, text)
+	}
+	before, err := os.Stat(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.want(0, "deploy", "@all")
+	if after, err := os.Stat(index); err != nil || !os.SameFile(before, after) {
+		t.Errorf("the second run has read it again, and written the index: %v", err)
+	}
 }
 
 func TestCanariesComeFirst(t *testing.T) {
@@ -392,5 +415,33 @@ func TestOneNodeThatHangs(t *testing.T) {
 	r := o.want(4, "deploy", "@all", "-f", "2", "--max-fail", "0")
 	if got := o.has(6, "marks"); !slices.Equal(got, []int{0, 2, 3, 4, 5}) || !strings.Contains(r.out, "5 OK, 1 ERROR   again: ") {
 		t.Errorf("taken were %v\n%s", got, r)
+	}
+}
+
+// An sshd with very few places for those who log in lets a whole fleet in: who is
+// refused comes again.
+func TestFleetOnASmallSSHD(t *testing.T) {
+	t.Parallel()
+	n := sshdtest.Start(t, sshdtest.Options{Config: []string{"MaxStartups 3:100:5"}})
+	o := newOperator(t, &n.Node, "here = remote run true\n")
+	o.want(0, "deploy", "web1") // the program is there
+	var b strings.Builder
+	b.WriteString("[DEFAULT]\njobs = release\n")
+	for k, v := range n.Attrs() {
+		fmt.Fprintf(&b, "%s = %s\n", k, v)
+	}
+	const nodes = 12
+	for i := range nodes {
+		fmt.Fprintf(&b, "[node:n%02d]\n", i)
+	}
+	o.write("deploy.ini", b.String()+"[jobs:release]\nhere = remote run true\n")
+	_, status := endOf(t, o.want(0, "deploy", "@all", "-f", "12", "--json"))
+	if len(status) != nodes {
+		t.Errorf("nodes with a result: got %d, want %d", len(status), nodes)
+	}
+	for node, s := range status {
+		if s != "OK" {
+			t.Errorf("%s: got %s, want OK", node, s)
+		}
 	}
 }

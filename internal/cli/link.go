@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"example.org/conc/config"
 	"example.org/conc/internal/agent"
@@ -31,9 +32,26 @@ func (l *link) Close() error {
 	return errors.Join(l.Client.Close(), l.conn.Close())
 }
 
+// Leave says goodbye to the agent and ends the connection, without waiting for an
+// answer: that would be a round trip for nothing new. Behind a jump host, where
+// what is sent last passes through more hands, it is Close.
+func (l *link) Leave() error {
+	if len(l.conn.Target().Jump) > 0 {
+		return l.Close()
+	}
+	l.Client.Bye()
+	return errors.Join(l.conn.Close(), l.Client.Close())
+}
+
 // connect dials a node and starts the agent there.
 func (p *program) connect(ctx context.Context, t sshconn.Target, node *config.Node, o agent.Options) (*link, error) {
-	conn, err := sshconn.Dial(ctx, t, p.sshOptions(node))
+	// To read the program takes as long as to log in at a node next door.
+	var reading sync.WaitGroup
+	reading.Go(func() { agent.Read(p.env.Executable) })
+	defer reading.Wait()
+	ssh := p.sshOptions(node)
+	ssh.Ways = o.Ways
+	conn, err := sshconn.Dial(ctx, t, ssh)
 	if err != nil {
 		return nil, err
 	}

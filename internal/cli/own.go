@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"runtime/debug"
 	"strings"
+	"sync"
 
 	"example.org/conc/bundle"
 	"example.org/conc/config"
@@ -34,13 +35,13 @@ func (p *program) name() string {
 	if !strings.HasPrefix(pkg, p.env.Build.Main.Path) {
 		pkg = p.env.Build.Main.Path // it was built of named files
 	}
-	if majorVersion.MatchString(path.Base(pkg)) {
+	if majorVersion().MatchString(path.Base(pkg)) {
 		pkg = path.Dir(pkg)
 	}
 	return path.Base(pkg)
 }
 
-var majorVersion = regexp.MustCompile(`^v[0-9]+$`)
+var majorVersion = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^v[0-9]+$`) })
 
 // identity is what owner records and journals have of the program.
 func (p *program) identity() *bundle.Program {
@@ -63,20 +64,20 @@ func (p *program) identity() *bundle.Program {
 }
 
 // pseudo is the end of a version that go has made of a commit that has no tag.
-var pseudo = regexp.MustCompile(`[-.]\d{14}-[0-9a-f]{12}$`)
+var pseudo = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`[-.]\d{14}-[0-9a-f]{12}$`) })
 
 // taggedRelease gives the release that a main module's version names: its tag. "" where
 // there was none; then the commit says what it is.
 func taggedRelease(version string) string {
 	version, _, _ = strings.Cut(version, "+dirty")
-	if version == "(devel)" || pseudo.MatchString(version) {
+	if version == "(devel)" || pseudo().MatchString(version) {
 		return ""
 	}
 	return version
 }
 
 // opNames is what can be written in a line of deploy.ini.
-var opNames = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`)
+var opNames = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.-]*$`) })
 
 // faults says what of an application's own cannot be: it is wrong in the program,
 // whatever is typed.
@@ -92,7 +93,7 @@ func (a App) faults() error {
 		switch {
 		case err != nil:
 			return wrong("the %s %q: %v", what, name, err)
-		case !opNames.MatchString(name) || name == "sudo":
+		case !opNames().MatchString(name) || name == "sudo":
 			return wrong("%s has the name %q: a name is a letter, and then letters, digits, _ . or -", field, name)
 		case taken[name] != "":
 			return wrong("the %s %q is in %s, and %s", what, name, field, taken[name])

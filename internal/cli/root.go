@@ -200,6 +200,9 @@ func (p *program) main(ctx context.Context, args []string) (code int) {
 	if p.rehearsal, err = rehearsal.FromEnvironment(p.env.Getenv); err != nil {
 		return p.report(args, err)
 	}
+	if asAgent(args) { // for which the other commands need not be made
+		return p.report(args, p.serve(ctx))
+	}
 	cmd := p.root()
 	cmd.SetArgs(args)
 	cmd.SetIn(p.streams.In)

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/zalando/go-keyring"
@@ -65,10 +66,10 @@ func (p *program) keyringError(name string) error {
 }
 
 // secretName is what deploy.ini takes as a secret's name.
-var secretName = regexp.MustCompile(`^[A-Za-z0-9_.-]+$`)
+var secretName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_.-]+$`) })
 
 func (p *program) setSecret(ctx context.Context, name string) error {
-	if !secretName.MatchString(name) {
+	if !secretName().MatchString(name) {
 		return usagef("%q: a secret's name is made of letters, digits, _ . and -", name)
 	}
 	if err := p.keyringError(name); err != nil {

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"al.essio.dev/pkg/shellescape"
@@ -35,7 +36,7 @@ func (c Call) String() string {
 }
 
 // stubName is what a program's name may be, as a file's name and in a script.
-var stubName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`)
+var stubName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`) })
 
 // Stubs are the stubs of one host: a folder that comes first in its PATH, and the
 // record of their calls.
@@ -53,7 +54,7 @@ func NewStubs(dir string) (*Stubs, error) {
 // Add makes a stub called name.
 func (s *Stubs) Add(name string, is Stub) error {
 	switch {
-	case !stubName.MatchString(name):
+	case !stubName().MatchString(name):
 		return fmt.Errorf("%q is no name of a program: name it as PATH finds it", name)
 	case name == "sudo":
 		return errors.New("sudo has a stand-in already: conc starts itself by it")

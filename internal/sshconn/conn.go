@@ -27,6 +27,7 @@ type Conn struct {
 	chains []*chain
 	warm   []*warm // file channels
 	ready  []*warm // sessions
+	ways   int     // file channels that are there, or on their way
 	over   bool
 	err    error
 }

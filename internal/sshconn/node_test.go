@@ -161,6 +161,42 @@ func TestStartAndSFTP(t *testing.T) {
 	}
 }
 
+// A fleet's connections have few file channels each, and one always.
+func TestFileChannelsAreFew(t *testing.T) {
+	t.Parallel()
+	op := startNode(t, testnode.Options{})
+	op.o.Ways = 2
+	c := op.dial(t)
+	ctx := context.Background()
+	c.Warm(5)
+	first, err := c.SFTP(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := c.Spare(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if third, err := c.Spare(ctx); err == nil {
+		_ = third.Close()
+		t.Error("got a third file channel, want two at most")
+	}
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := c.Spare(ctx)
+	if err != nil {
+		t.Fatalf("after one was closed: %v", err)
+	}
+	beyond, err := c.SFTP(ctx) // whoever cannot do without has it
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, client := range []io.Closer{first, again, beyond} {
+		_ = client.Close()
+	}
+}
+
 func TestNoSFTP(t *testing.T) {
 	c := startNode(t, testnode.Options{NoSFTP: true}).dial(t)
 	_, err := c.SFTP(context.Background())

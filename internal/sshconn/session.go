@@ -225,10 +225,11 @@ func (e *ExitError) ExitStatus() int { return e.Status }
 
 // proc is a session with its pipes.
 type proc struct {
-	conn   *Conn
-	chain  *chain
-	ch     ssh.Channel
-	closed atomic.Bool
+	conn    *Conn
+	chain   *chain
+	ch      ssh.Channel
+	closed  atomic.Bool
+	counted atomic.Bool // among the connection's file channels
 
 	once   sync.Once
 	heard  chan struct{} // closed with the first that comes of it
@@ -313,7 +314,9 @@ func (p *proc) Wait() error {
 
 // Close closes the channel.
 func (p *proc) Close() error {
-	p.closed.Store(true)
+	if !p.closed.Swap(true) && p.counted.Load() {
+		p.conn.release()
+	}
 	err := p.ch.Close()
 	if errors.Is(err, io.EOF) { // it was closed already
 		return nil

@@ -32,22 +32,53 @@ func (c *Conn) SFTP(ctx context.Context) (*sftp.Client, error) {
 	} else if err != nil {
 		return nil, err
 	}
+	c.mu.Lock()
+	c.ways++
+	c.mu.Unlock()
 	return c.files(ctx, maxChains)
 }
 
 // Spare is SFTP for one more file channel, which is worth no connection of its
-// own: an error where the server has no room for it.
+// own: an error where the server has no room for it, and where there are
+// Options.Ways of them.
 func (c *Conn) Spare(ctx context.Context) (*sftp.Client, error) {
 	if w, err := c.take(ctx, &c.warm); w != nil {
 		return w.client, nil
 	} else if err != nil {
 		return nil, err
 	}
+	if !c.reserve(1) {
+		return nil, errorf(NoAuth, "", "%s: it has file channels enough", c.dialer.t.label())
+	}
 	return c.files(ctx, 0)
 }
 
-// files opens a file channel, on a further connection if there are fewer than most.
-func (c *Conn) files(ctx context.Context, most int) (*sftp.Client, error) {
+// reserve counts one more file channel, unless there are Options.Ways of them;
+// there are said to be some at least.
+func (c *Conn) reserve(least int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if most := c.dialer.o.Ways; most > 0 && max(c.ways, least) >= most {
+		return false
+	}
+	c.ways++
+	return true
+}
+
+func (c *Conn) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ways--
+}
+
+// files opens a file channel, which was counted, on a further connection if there
+// are fewer than most.
+func (c *Conn) files(ctx context.Context, most int) (_ *sftp.Client, err error) {
+	defer func() {
+		if err != nil {
+			c.release()
+		}
+	}()
 	p, filter, err := c.subsystem(ctx, most)
 	if err != nil {
 		return nil, err
@@ -63,6 +94,7 @@ func (c *Conn) files(ctx context.Context, most int) (*sftp.Client, error) {
 	})
 	switch {
 	case err == nil:
+		p.counted.Store(true)
 		return client, nil
 	case ctx.Err() != nil:
 		return nil, ctx.Err()

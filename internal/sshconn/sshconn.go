@@ -27,6 +27,7 @@ type Options struct {
 	Connect time.Duration // for one dial with authentication, all hops, time spent at a prompt not counted; 0 is 20 s
 	Retry   time.Duration // how long refused dials are tried again, before authentication; 0 is 10 s
 	Pool    *Pool         // what is shared with other connections; nil: nothing
+	Ways    int           // file channels at a time that Spare and Warm may make of it; 0 is as many as the server has room for
 
 	beat    time.Duration // between keepalives; 0 is 5 s
 	silence time.Duration // after which a peer is gone; 0 is 20 s

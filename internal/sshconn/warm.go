@@ -40,6 +40,9 @@ func (c *Conn) Warm(n int) {
 
 func (c *Conn) warmUp(n int) {
 	for range n {
+		if !c.reserve(0) {
+			return
+		}
 		c.prepare(&c.warm, func(w *warm) { w.client, w.err = c.files(c.ctx, 0) })
 	}
 }

@@ -23,8 +23,9 @@ type command struct {
 	s    *server
 	ch   ssh.Channel
 	cmd  *exec.Cmd
-	ours []*os.File // the ends of the pipes that we hold: stdin, stdout, stderr
-	tty  *terminal  // in the place of the pipes; nil: none was asked for
+	fed  chan struct{} // closed when nothing more comes for it
+	ours []*os.File    // the ends of the pipes that we hold: stdin, stdout, stderr
+	tty  *terminal     // in the place of the pipes; nil: none was asked for
 }
 
 // withRC is text as the login shell gets it.
@@ -54,7 +55,7 @@ func (s *server) command(sc *ssh.ServerConn, ch ssh.Channel, tty *terminal, text
 	if text == "" {
 		argv = []string{"-" + name}
 	}
-	return &command{s: s, ch: ch, tty: tty, cmd: &exec.Cmd{
+	return &command{s: s, ch: ch, tty: tty, fed: make(chan struct{}), cmd: &exec.Cmd{
 		Path: s.o.Shell, Args: argv, Dir: s.homes[sc.User()], Env: s.environment(sc),
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
 	}}
@@ -67,6 +68,7 @@ func (c *command) run() {
 	defer c.ch.Close()
 	stdin, stdout, stderr, err := c.start()
 	if err != nil {
+		close(c.fed)
 		fmt.Fprintf(c.ch.Stderr(), "%v\r\n", err)
 		sendExit(c.ch, 255)
 		return
@@ -74,6 +76,7 @@ func (c *command) run() {
 	var work, output sync.WaitGroup
 	work.Go(func() {
 		_, _ = io.Copy(stdin, c.ch)
+		close(c.fed)
 		if c.tty == nil {
 			_ = stdin.Close()
 		}
@@ -151,8 +154,16 @@ func (c *command) sendOutcome() {
 	}{Signal: strings.TrimPrefix(unix.SignalName(ws.Signal()), "SIG"), Core: ws.CoreDump()}))
 }
 
-// hangUp closes the pipes to the program, and lets it be.
+// fedGrace is how long a program may take for what has come for it.
+const fedGrace = time.Second
+
+// hangUp closes the pipes to the program, and lets it be. As with an sshd, what
+// had come for it before is passed on.
 func (c *command) hangUp() {
+	select {
+	case <-c.fed:
+	case <-time.After(fedGrace):
+	}
 	c.s.mu.Lock()
 	defer c.s.mu.Unlock()
 	c.closePipes()
