@@ -204,7 +204,7 @@ func (w *wave) one(ctx context.Context, t task, g *gate) *runner.Outcome {
 		From: t.from, To: t.to, Run: t.run, Plan: t.plan, Target: t.target.String(), SSH: typedSSH(t.target), Bundle: t.node.Get("bundle"),
 		Env: jobs.Env{
 			Node: t.node, Host: jobs.Local, Home: w.env.Home, Dir: filepath.Dir(setOut.File), Bundle: w.localBundle(t),
-			Owner: owner, Log: w.log, Secret: lookup, Ask: w.hold(t), SSH: w.sshArgs(t.target),
+			Owner: owner, Log: w.log, Secret: lookup, Ask: w.hold(t), SSH: w.sshArgs(t.target), Index: w.index,
 		},
 		Sink: w.emit, Interrupt: w.interrupt, LockWait: w.options.lockWait,
 		Ask:    w.beforeEach(t),
