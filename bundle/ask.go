@@ -32,7 +32,7 @@ type Query struct {
 type Answer struct {
 	ID    int    `json:"id"`              // of the delivery, for Settle
 	Wants []Want `json:"wants,omitempty"` // by index, ascending
-	Into  string `json:"into,omitempty"`  // absolute: the directory that packs are sent to
+	Into  string `json:"into,omitempty"`  // absolute: the directory that packs and objects are sent to
 	Took  []int  `json:"took,omitempty"`  // files whose content came with the question, and was lacking
 	Done  bool   `json:"done,omitempty"`  // everything is in its place
 }
@@ -40,7 +40,6 @@ type Answer struct {
 // Want is a file the node lacks.
 type Want struct {
 	Index   int     `json:"index"`             // in Manifest.Files
-	Object  string  `json:"object,omitempty"`  // absolute: where its bytes are written, each at its offset
 	Basis   bool    `json:"basis,omitempty"`   // the node has something like it: its chunks would tell what
 	Ranges  []Range `json:"ranges,omitempty"`  // what is needed of it; none: all
 	Refused string  `json:"refused,omitempty"` // why its destination cannot be written; then nothing is sent
@@ -129,7 +128,7 @@ func (s *Store) refine(ctx context.Context, q Query) (Answer, error) {
 		if i < 0 || i >= len(d.m.Files) {
 			return a, fmt.Errorf("chunks of file %d: the manifest has %d", i, len(d.m.Files))
 		}
-		w := Want{Index: i, Object: s.partial(d.m.Files[i].SHA256)}
+		w := Want{Index: i}
 		if err := s.borrow(ctx, root, d.m.Files[i], before, q.Chunks[i], &w); err != nil {
 			return a, err
 		}
@@ -172,7 +171,7 @@ func (s *Store) lacking(ctx context.Context, root *os.Root, q Query, present map
 			}
 			taken = true
 		default:
-			w.Object, needed = s.partial(f.SHA256), true
+			needed = true
 			if f.Size >= chunked {
 				if err := s.borrow(ctx, root, f, before, q.Chunks[i], &w); err != nil {
 					return err
@@ -212,7 +211,7 @@ func (s *Store) lacking(ctx context.Context, root *os.Root, q Query, present map
 		f := m.Files[i]
 		j := first[f.SHA256]
 		if j != i && !slices.Contains(d.place, j) && !s.has(ctx, f.SHA256, f.Size) {
-			wants = append(wants, Want{Index: i, Object: s.partial(f.SHA256)})
+			wants = append(wants, Want{Index: i})
 			first[f.SHA256] = i
 			d.place = append(d.place, i)
 		}
@@ -247,20 +246,19 @@ func (s *Store) take(f File, data []byte) error {
 		return errOther
 	}
 	path := filepath.Join(s.in(), f.SHA256)
-	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = out.Write(data)
+	_, err = descriptor(fd).Write(data)
 	if err == nil && f.Mode != 0o600 {
-		err = out.Chmod(f.Mode)
+		err = unix.Fchmod(fd, uint32(f.Mode))
 	}
-	fi, serr := out.Stat()
-	if err = errors.Join(err, serr, out.Close()); err != nil {
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
 		_ = os.Remove(path)
 		return err
 	}
-	s.note(f.SHA256, fi, true)
+	s.mine(f.SHA256)
 	return nil
 }
 

@@ -27,7 +27,7 @@ func (s *Store) borrow(ctx context.Context, root *os.Root, f File, before earlie
 	if err != nil {
 		return fmt.Errorf("manifest: %q: %w", f.Path, err)
 	}
-	w.Ranges, err = fill(ctx, w.Object, f.Size, chunks, bases)
+	w.Ranges, err = fill(ctx, s.partial(f.SHA256), f.Size, chunks, bases)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path.Join(root.Name(), f.Path), cause(err))
 	}

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"unicode"
 	"unicode/utf8"
@@ -20,16 +21,16 @@ import (
 
 // File is one line of a manifest.
 type File struct {
-	Path   string      `json:"path"` // relative to the manifest's root, slashes, clean, never outside it
-	Size   int64       `json:"size"`
-	Mode   fs.FileMode `json:"mode"` // permission bits only
-	SHA256 string      `json:"sha256"`
+	Path   string // relative to the manifest's root, slashes, clean, never outside it
+	Size   int64
+	Mode   fs.FileMode // permission bits only
+	SHA256 string
 }
 
 // Manifest is what a delivery will leave below a directory of the node.
 type Manifest struct {
-	Root  string `json:"root"` // absolute, on the node
-	Files []File `json:"files"`
+	Root  string // absolute, on the node
+	Files []File
 }
 
 // Source is a local file to deliver.
@@ -157,12 +158,29 @@ func kind(m fs.FileMode) string {
 // hash reads exactly size bytes of r; io.ErrUnexpectedEOF when there are fewer.
 func hash(ctx context.Context, r io.Reader, size int64) (string, error) {
 	h := sha256.New()
-	n, err := io.CopyBuffer(h, &ctxReader{ctx, io.LimitReader(r, size)}, make([]byte, min(max(size, 512), 256<<10)))
-	if err == nil && n < size {
-		err = io.ErrUnexpectedEOF
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	for size > 0 {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		n, err := r.Read((*buf)[:min(size, int64(len(*buf)))])
+		_, _ = h.Write((*buf)[:n]) // never fails
+		if size -= int64(n); size == 0 {
+			break
+		}
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return "", err
+		}
 	}
-	return hex.EncodeToString(h.Sum(nil)), err
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
+
+// buffers are what files are read through.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
 
 // ctxReader ends with ctx's error once ctx is done.
 type ctxReader struct {

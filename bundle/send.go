@@ -179,8 +179,8 @@ func (b *outbox) makeWhole(ctx context.Context, whole []slice) error {
 		if err != nil {
 			return err
 		}
-		w := b.wants[slices.IndexFunc(b.wants, func(w Want) bool { return w.Index == i })]
-		if err := b.add(ctx, &target{path: w.Object, size: b.m.Files[i].Size, index: i, in: in}, ranges); err != nil {
+		object := path.Join(b.into, b.m.Files[i].SHA256+partialEnd)
+		if err := b.add(ctx, &target{path: object, size: b.m.Files[i].Size, index: i, in: in}, ranges); err != nil {
 			_ = in.Close()
 			return err
 		}

@@ -60,9 +60,11 @@ func (s *Store) finish(ctx context.Context, d *incoming) error {
 		return err
 	}
 	s.remember(d.m.Files)
-	s.share(d.m.Files)
+	more := s.share(d.m.Files)
 	s.tidy(d.m.Files)
-	s.trim()
+	if more {
+		s.trim()
+	}
 	return nil
 }
 

@@ -19,7 +19,7 @@ func TestSourcesAreReadOnce(t *testing.T) {
 	}
 	o := newOperator(t, inProcess(t, testnode.Options{}), "send = local deliver "+source+" to=~/app\n")
 	o.want(0, "deploy", "web1")
-	kept, err := os.ReadFile(filepath.Join(o.env.StateDir, "index.json"))
+	kept, err := os.ReadFile(filepath.Join(o.env.StateDir, "files.index"))
 	if err != nil || !strings.Contains(string(kept), source) {
 		t.Errorf("of %s nothing is kept: %q, %v", source, kept, err)
 	}
