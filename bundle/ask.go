@@ -35,6 +35,10 @@ type Answer struct {
 	Into  string `json:"into,omitempty"`  // absolute: the directory that packs and objects are sent to
 	Took  []int  `json:"took,omitempty"`  // files whose content came with the question, and was lacking
 	Done  bool   `json:"done,omitempty"`  // everything is in its place
+
+	// Unread says that the node may have some of a file without a sum: it is to
+	// be asked again, with the sums.
+	Unread bool `json:"unread,omitempty"`
 }
 
 // Want is a file the node lacks.
@@ -66,6 +70,8 @@ func (s *Store) Ask(ctx context.Context, q Query) (Answer, error) {
 	if err := m.check(); err != nil {
 		return Answer{}, err
 	}
+	m.Files = slices.Clone(m.Files) // what is not known of them yet is told later
+	q.Manifest = m
 	if !runForm.MatchString(s.Run) {
 		return Answer{}, fmt.Errorf("manifest: %q is not a run", s.Run)
 	}
@@ -86,6 +92,9 @@ func (s *Store) Ask(ctx context.Context, q Query) (Answer, error) {
 	present, err := tidy(root, m)
 	if err != nil {
 		return Answer{}, err
+	}
+	if s.likes(root, m) {
+		return Answer{Unread: true}, nil
 	}
 	d, wants, took, err := s.lacking(ctx, root, q, present)
 	if err != nil {
@@ -129,7 +138,7 @@ func (s *Store) refine(ctx context.Context, q Query) (Answer, error) {
 			return a, fmt.Errorf("chunks of file %d: the manifest has %d", i, len(d.m.Files))
 		}
 		w := Want{Index: i}
-		if err := s.borrow(ctx, root, d.m.Files[i], before, q.Chunks[i], &w); err != nil {
+		if err := s.borrow(ctx, root, d.m, d.m.Files[i], before, q.Chunks[i], &w); err != nil {
 			return a, err
 		}
 		a.Wants = append(a.Wants, w)
@@ -144,7 +153,7 @@ func (s *Store) lacking(ctx context.Context, root *os.Root, q Query, present map
 	d := &incoming{m: m, present: present}
 	first := map[string]int{} // by sha256
 	for i, f := range m.Files {
-		if _, twice := first[f.SHA256]; !twice {
+		if _, twice := first[f.SHA256]; !twice || f.SHA256 == "" {
 			first[f.SHA256] = i
 		}
 	}
@@ -163,7 +172,10 @@ func (s *Store) lacking(ctx context.Context, root *os.Root, q Query, present map
 		w := Want{Index: i, Refused: refused}
 		needed, taken := refused != "", false
 		switch {
-		case needed, first[f.SHA256] != i:
+		case needed:
+		case f.SHA256 == "":
+			needed = true
+		case first[f.SHA256] != i:
 		case s.has(ctx, f.SHA256, f.Size):
 		case len(q.Inline) > 0:
 			if err := s.take(f, q.Inline[i]); err != nil {
@@ -173,7 +185,7 @@ func (s *Store) lacking(ctx context.Context, root *os.Root, q Query, present map
 		default:
 			needed = true
 			if f.Size >= chunked {
-				if err := s.borrow(ctx, root, f, before, q.Chunks[i], &w); err != nil {
+				if err := s.borrow(ctx, root, m, f, before, q.Chunks[i], &w); err != nil {
 					return err
 				}
 			}
@@ -209,6 +221,9 @@ func (s *Store) lacking(ctx context.Context, root *os.Root, q Query, present map
 	// A file whose twin is in its place already has no object: it is asked for.
 	for _, i := range d.place {
 		f := m.Files[i]
+		if f.SHA256 == "" {
+			continue
+		}
 		j := first[f.SHA256]
 		if j != i && !slices.Contains(d.place, j) && !s.has(ctx, f.SHA256, f.Size) {
 			wants = append(wants, Want{Index: i})

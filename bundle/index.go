@@ -138,21 +138,30 @@ func (x *Index) Save() error {
 	return err
 }
 
-// look gives what a file is like, and its sha256: one that is known is not opened.
-func (x *Index) look(ctx context.Context, path string) (fs.FileInfo, string, error) {
-	if x != nil {
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			if now, ok := stampOf(info); ok {
-				e := x.entry(path)
-				e.read.Lock()
-				sum, known := e.Sum, e.Sum != "" && e.Stat == now
-				e.read.Unlock()
-				if known {
-					return info, sum, nil
-				}
-			}
-		}
+// known gives what a regular file is like, nil when it cannot be told, and its
+// sha256, "" when it would have to be read.
+func (x *Index) known(path string) (info fs.FileInfo, sum string) {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil, ""
 	}
+	now, ok := stampOf(info)
+	if x == nil || !ok {
+		return info, ""
+	}
+	e := x.entry(path)
+	if !e.read.TryLock() { // it is being read just now
+		return info, ""
+	}
+	defer e.read.Unlock()
+	if e.Sum != "" && e.Stat == now {
+		return info, e.Sum
+	}
+	return info, ""
+}
+
+// look gives what a file is like, and its sha256: it reads it if that must be.
+func (x *Index) look(ctx context.Context, path string) (fs.FileInfo, string, error) {
 	in, info, err := OpenRegular(path)
 	if err != nil {
 		return nil, "", err

@@ -53,6 +53,10 @@ type incoming struct {
 	m       Manifest
 	place   []int           // files that are to be put in place, by index
 	present map[string]bool // paths that something was at
+
+	mu     sync.Mutex
+	packs  map[string]func() error // that were told of: opens each, once
+	hashes map[int]*hashing        // of files that are still coming, by index
 }
 
 // dir is where the objects are, ways where each session has a directory for what
@@ -75,8 +79,8 @@ func (s *Store) object(sum string) string {
 // by any session.
 func (s *Store) partial(sum string) string { return filepath.Join(s.in(), sum+partialEnd) }
 
-func (s *Store) partials(sum string) []string {
-	found, _ := filepath.Glob(filepath.Join(s.ways(), "*", sum+partialEnd)) // the pattern is a good one
+func (s *Store) partials(name string) []string {
+	found, _ := filepath.Glob(filepath.Join(s.ways(), "*", name)) // the pattern is a good one
 	return found
 }
 

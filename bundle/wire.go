@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -44,7 +45,7 @@ func (u *unpacker) bytes(n uint64) []byte {
 // times as long, and take most of the time of a delivery that finds all there.
 type packedManifest struct {
 	Root  string `json:"root"`
-	Files []byte `json:"files,omitempty"` // zstd: their sizes, modes and names; then the sums
+	Files []byte `json:"files,omitempty"` // zstd: their sizes, modes and names; then the sums, zero where it is not known
 }
 
 // maxManifest bounds what a packed manifest may become.
@@ -64,6 +65,9 @@ func (m Manifest) MarshalJSON() ([]byte, error) {
 	var names, sums []byte
 	for _, f := range m.Files {
 		sum, err := hex.DecodeString(f.SHA256)
+		if f.SHA256 == "" {
+			sum = make([]byte, sha256.Size)
+		}
 		if err != nil || len(sum) != sha256.Size {
 			return nil, fmt.Errorf("%q has no sha256", f.Path)
 		}
@@ -104,7 +108,9 @@ func (m *Manifest) UnmarshalJSON(data []byte) error {
 		f.Path = string(in.bytes(in.uint()))
 	}
 	for i := range m.Files {
-		m.Files[i].SHA256 = hex.EncodeToString(in.bytes(sha256.Size))
+		if sum := in.bytes(sha256.Size); !bytes.Equal(sum, make([]byte, sha256.Size)) {
+			m.Files[i].SHA256 = hex.EncodeToString(sum)
+		}
 	}
 	if in.bad || len(in.left) > 0 {
 		return errors.New("a manifest that is cut short, or too long")
