@@ -20,7 +20,7 @@ const (
 	runners  = 3            // of a channel: together they fill its window of 2 MiB, and have more at hand
 	maxWays  = 8            // channels; sshd's MaxSessions is 10
 	nearWays = 2            // channels, where a window's length does not matter
-	perWay   = 1 << 20      // bytes that make one more channel worth its opening
+	perWay   = 2 << 20      // bytes that make one more channel worth its opening: a window
 	packLen  = 4 << 20      // bytes of a pack
 )
 

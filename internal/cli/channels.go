@@ -11,7 +11,7 @@ import (
 // sshd has room for ten sessions on a connection, the agent's among them.
 const (
 	mostWays  = 8
-	perWay    = 1 << 20
+	perWay    = 2 << 20
 	smallLoad = 512 << 10 // travels with the agent's calls
 )
 
