@@ -121,7 +121,7 @@ func holds(ctx context.Context, dir *os.File, f File) (has bool, refused string,
 	if err != nil {
 		return false, "", nil //nolint:nilerr // not readable: it is replaced
 	}
-	defer unix.Close(fd)
+	defer unix.Close(fd) //nolint:errcheck // it was only read
 	sum, err := hash(ctx, descriptor(fd), f.Size)
 	if err != nil || sum != f.SHA256 {
 		return false, "", ctx.Err()
