@@ -32,15 +32,18 @@ type Query struct {
 type Answer struct {
 	ID    int    `json:"id"`              // of the delivery, for Settle
 	Wants []Want `json:"wants,omitempty"` // by index, ascending
-	Into  string `json:"into,omitempty"`  // absolute: the directory that packs are sent to
+	Into  string `json:"into,omitempty"`  // absolute: the directory that packs and objects are sent to
 	Took  []int  `json:"took,omitempty"`  // files whose content came with the question, and was lacking
 	Done  bool   `json:"done,omitempty"`  // everything is in its place
+
+	// Unread says that the node may have some of a file without a sum: it is to
+	// be asked again, with the sums.
+	Unread bool `json:"unread,omitempty"`
 }
 
 // Want is a file the node lacks.
 type Want struct {
 	Index   int     `json:"index"`             // in Manifest.Files
-	Object  string  `json:"object,omitempty"`  // absolute: where its bytes are written, each at its offset
 	Basis   bool    `json:"basis,omitempty"`   // the node has something like it: its chunks would tell what
 	Ranges  []Range `json:"ranges,omitempty"`  // what is needed of it; none: all
 	Refused string  `json:"refused,omitempty"` // why its destination cannot be written; then nothing is sent
@@ -67,6 +70,8 @@ func (s *Store) Ask(ctx context.Context, q Query) (Answer, error) {
 	if err := m.check(); err != nil {
 		return Answer{}, err
 	}
+	m.Files = slices.Clone(m.Files) // what is not known of them yet is told later
+	q.Manifest = m
 	if !runForm.MatchString(s.Run) {
 		return Answer{}, fmt.Errorf("manifest: %q is not a run", s.Run)
 	}
@@ -87,6 +92,9 @@ func (s *Store) Ask(ctx context.Context, q Query) (Answer, error) {
 	present, err := tidy(root, m)
 	if err != nil {
 		return Answer{}, err
+	}
+	if s.likes(root, m) {
+		return Answer{Unread: true}, nil
 	}
 	d, wants, took, err := s.lacking(ctx, root, q, present)
 	if err != nil {
@@ -129,8 +137,8 @@ func (s *Store) refine(ctx context.Context, q Query) (Answer, error) {
 		if i < 0 || i >= len(d.m.Files) {
 			return a, fmt.Errorf("chunks of file %d: the manifest has %d", i, len(d.m.Files))
 		}
-		w := Want{Index: i, Object: s.partial(d.m.Files[i].SHA256)}
-		if err := s.borrow(ctx, root, d.m.Files[i], before, q.Chunks[i], &w); err != nil {
+		w := Want{Index: i}
+		if err := s.borrow(ctx, root, d.m, d.m.Files[i], before, q.Chunks[i], &w); err != nil {
 			return a, err
 		}
 		a.Wants = append(a.Wants, w)
@@ -145,7 +153,7 @@ func (s *Store) lacking(ctx context.Context, root *os.Root, q Query, present map
 	d := &incoming{m: m, present: present}
 	first := map[string]int{} // by sha256
 	for i, f := range m.Files {
-		if _, twice := first[f.SHA256]; !twice {
+		if _, twice := first[f.SHA256]; !twice || f.SHA256 == "" {
 			first[f.SHA256] = i
 		}
 	}
@@ -164,7 +172,10 @@ func (s *Store) lacking(ctx context.Context, root *os.Root, q Query, present map
 		w := Want{Index: i, Refused: refused}
 		needed, taken := refused != "", false
 		switch {
-		case needed, first[f.SHA256] != i:
+		case needed:
+		case f.SHA256 == "":
+			needed = true
+		case first[f.SHA256] != i:
 		case s.has(ctx, f.SHA256, f.Size):
 		case len(q.Inline) > 0:
 			if err := s.take(f, q.Inline[i]); err != nil {
@@ -172,9 +183,9 @@ func (s *Store) lacking(ctx context.Context, root *os.Root, q Query, present map
 			}
 			taken = true
 		default:
-			w.Object, needed = s.partial(f.SHA256), true
+			needed = true
 			if f.Size >= chunked {
-				if err := s.borrow(ctx, root, f, before, q.Chunks[i], &w); err != nil {
+				if err := s.borrow(ctx, root, m, f, before, q.Chunks[i], &w); err != nil {
 					return err
 				}
 			}
@@ -210,9 +221,12 @@ func (s *Store) lacking(ctx context.Context, root *os.Root, q Query, present map
 	// A file whose twin is in its place already has no object: it is asked for.
 	for _, i := range d.place {
 		f := m.Files[i]
+		if f.SHA256 == "" {
+			continue
+		}
 		j := first[f.SHA256]
 		if j != i && !slices.Contains(d.place, j) && !s.has(ctx, f.SHA256, f.Size) {
-			wants = append(wants, Want{Index: i, Object: s.partial(f.SHA256)})
+			wants = append(wants, Want{Index: i})
 			first[f.SHA256] = i
 			d.place = append(d.place, i)
 		}
@@ -247,20 +261,19 @@ func (s *Store) take(f File, data []byte) error {
 		return errOther
 	}
 	path := filepath.Join(s.in(), f.SHA256)
-	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_TRUNC|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = out.Write(data)
+	_, err = descriptor(fd).Write(data)
 	if err == nil && f.Mode != 0o600 {
-		err = out.Chmod(f.Mode)
+		err = unix.Fchmod(fd, uint32(f.Mode))
 	}
-	fi, serr := out.Stat()
-	if err = errors.Join(err, serr, out.Close()); err != nil {
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
 		_ = os.Remove(path)
 		return err
 	}
-	s.note(f.SHA256, fi, true)
+	s.mine(f.SHA256)
 	return nil
 }
 

@@ -14,8 +14,8 @@ import (
 // borrow copies what the node has of a file already into its partial object, and
 // says what is missing: by its chunks. Without them it only says whether there
 // is anything that they could be looked for in.
-func (s *Store) borrow(ctx context.Context, root *os.Root, f File, before earlier, list []byte, w *Want) error {
-	bases := s.bases(root, f, before)
+func (s *Store) borrow(ctx context.Context, root *os.Root, m Manifest, f File, before earlier, list []byte, w *Want) error {
+	bases := s.bases(root, m, f, before)
 	if len(bases) == 0 {
 		return nil
 	}
@@ -27,7 +27,7 @@ func (s *Store) borrow(ctx context.Context, root *os.Root, f File, before earlie
 	if err != nil {
 		return fmt.Errorf("manifest: %q: %w", f.Path, err)
 	}
-	w.Ranges, err = fill(ctx, w.Object, f.Size, chunks, bases)
+	w.Ranges, err = fill(ctx, s.partial(f.SHA256), f.Size, chunks, bases)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path.Join(root.Name(), f.Path), cause(err))
 	}
@@ -36,14 +36,41 @@ func (s *Store) borrow(ctx context.Context, root *os.Root, f File, before earlie
 
 // bases lists what may have something in common with f: what a transfer that was
 // cut left of it, the file in its place, and objects of the same name.
-func (s *Store) bases(root *os.Root, f File, before earlier) []string {
+func (s *Store) bases(root *os.Root, m Manifest, f File, before earlier) []string {
 	var found []string
-	for _, p := range slices.Concat(s.partials(f.SHA256), []string{filepath.Join(root.Name(), f.Path)}, s.objects(before[nameKey(f.Path)])) {
+	for _, p := range slices.Concat(s.partials(f.SHA256+partialEnd), s.partials(m.unreadName(f)), []string{filepath.Join(root.Name(), f.Path)}, s.objects(before[nameKey(f.Path)])) {
 		if fi, err := os.Stat(p); err == nil && fi.Mode().IsRegular() && fi.Size() >= chunkMin {
 			found = append(found, p)
 		}
 	}
 	return found
+}
+
+// likes tells whether the node may have some of a file whose sum is not known, or
+// all of it.
+func (s *Store) likes(root *os.Root, m Manifest) bool {
+	sizes := map[int64]bool{}
+	var before earlier
+	for _, f := range m.Files {
+		if f.SHA256 != "" {
+			continue
+		}
+		if before == nil {
+			before = s.readEarlier()
+		}
+		if len(s.bases(root, m, f, before)) > 0 {
+			return true
+		}
+		sizes[f.Size] = true
+	}
+	if len(sizes) == 0 {
+		return false
+	}
+	entries, _ := os.ReadDir(s.dir())
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
+		fi, err := e.Info()
+		return err == nil && sumForm.MatchString(e.Name()) && sizes[fi.Size()]
+	})
 }
 
 func (s *Store) objects(sums []string) []string {

@@ -51,6 +51,7 @@ const (
 	maxInline = 64 << 10  // bytes that go along with the question
 	maxAlong  = 512 << 10 // bytes of a pack that goes along with the settlement
 	grace     = time.Second
+	near      = 10 * time.Millisecond // a question that is answered within that has no long way
 )
 
 // Deliver brings sources below root on the node: manifest, what is lacking,
@@ -78,6 +79,9 @@ func deliver(ctx context.Context, far Far, root string, sources []Source, o Opti
 		return Sent{}, err
 	}
 	d := &delivery{Options: o, far: far, m: m, sources: sources, infos: infos}
+	reading, enough := context.WithCancel(ctx)
+	defer enough()
+	d.readLater(reading)
 	s := Sent{Files: int64(len(m.Files))}
 	for _, f := range m.Files {
 		s.Bytes += f.Size
@@ -88,7 +92,14 @@ func deliver(ctx context.Context, far Far, root string, sources []Source, o Opti
 			return s, err
 		}
 	}
+	asked := time.Now()
 	a, err := far.Ask(ctx, q)
+	d.near = time.Since(asked) < near
+	if err == nil && a.Unread && len(d.later) > 0 {
+		if _, err = d.sums(ctx); err == nil {
+			a, err = far.Ask(ctx, q)
+		}
+	}
 	if err == nil {
 		err = d.understand(a)
 	}
@@ -131,6 +142,8 @@ type delivery struct {
 	id      int
 	into    string
 	wants   []Want
+	near    bool             // a round trip takes next to nothing
+	later   map[int]*reading // files whose sum is not known yet, by index
 	meter   meter
 }
 

@@ -1,16 +1,17 @@
 package bundle
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -30,12 +31,11 @@ type Index struct {
 	changed bool
 }
 
-// indexed is one file. Its Check is of all the rest, so that an entry which was
-// damaged is none.
+// indexed is one file.
 type indexed struct {
-	Stat  stamp  `json:"stat"`
-	Sum   string `json:"sha256"`
-	Check string `json:"check"`
+	Stat stamp
+	Sum  string
+	keep bool // it outlives the run: the file was left alone for long enough
 
 	read sync.Mutex // held while the file is read
 	used bool       // in this run
@@ -44,11 +44,11 @@ type indexed struct {
 // stamp is what a file is known again by. Whatever writes to a file changes its
 // inode's time, which nobody can set back.
 type stamp struct {
-	Dev    uint64 `json:"dev"`
-	Ino    uint64 `json:"ino"`
-	Size   int64  `json:"size"`
-	Time   int64  `json:"mtime"` // nanoseconds since 1970
-	Change int64  `json:"ctime"`
+	Dev    uint64
+	Ino    uint64
+	Size   int64
+	Time   int64 // nanoseconds since 1970
+	Change int64
 }
 
 func stampOf(info fs.FileInfo) (stamp, bool) {
@@ -73,8 +73,8 @@ func (s stamp) settled(read time.Time) bool {
 // maxIndexed bounds the files that are remembered.
 const maxIndexed = 50_000
 
-// OpenIndex reads an index of the file at path, which need not be there. What
-// cannot be read of it is forgotten.
+// OpenIndex reads an index of the file at path, which need not be there. One
+// that was damaged is none.
 func OpenIndex(path string) *Index {
 	x := &Index{path: path, files: map[string]*indexed{}}
 	f, _, err := OpenRegular(path)
@@ -82,27 +82,31 @@ func OpenIndex(path string) *Index {
 		return x
 	}
 	defer f.Close()
-	var file indexFile
-	if json.NewDecoder(io.LimitReader(f, 64<<20)).Decode(&file) != nil || file.V != 1 {
+	data, err := io.ReadAll(io.LimitReader(f, 64<<20))
+	if err != nil || len(data) < len(indexMagic)+sha256.Size || string(data[:len(indexMagic)]) != indexMagic {
 		return x
 	}
-	for name, e := range file.Files {
-		if e != nil && e.Check == e.check(name) {
-			x.files[name] = e
+	check, body := data[len(indexMagic):][:sha256.Size], data[len(indexMagic)+sha256.Size:]
+	if sum := sha256.Sum256(body); !bytes.Equal(sum[:], check) {
+		return x
+	}
+	in := unpacker{left: body}
+	for len(in.left) > 0 {
+		name := string(in.bytes(in.uint()))
+		e := &indexed{keep: true}
+		e.Stat = stamp{Dev: in.uint(), Ino: in.uint(), Size: int64(in.uint()), Time: int64(in.uint()), Change: int64(in.uint())}
+		e.Sum = hex.EncodeToString(in.bytes(sha256.Size))
+		if in.bad {
+			break
 		}
+		x.files[name] = e
 	}
 	return x
 }
 
-type indexFile struct {
-	V     int                 `json:"v"`
-	Files map[string]*indexed `json:"files"`
-}
-
-func (e *indexed) check(name string) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%q %+v %s", name, e.Stat, e.Sum))
-	return hex.EncodeToString(sum[:8])
-}
+// indexMagic begins the file. Then come the sha256 of the rest, and the files:
+// numbers as uvarints, a name behind its length, a sum as it is.
+const indexMagic = "conc index 1\n"
 
 // Save writes the index to its file, whole, where it has changed. Of too many
 // files those that were not used are forgotten.
@@ -112,16 +116,21 @@ func (x *Index) Save() error {
 	if x.path == "" || !x.changed {
 		return nil
 	}
-	file := indexFile{V: 1, Files: map[string]*indexed{}}
+	var body []byte
 	for name, e := range x.files {
-		if e.Check != "" && (e.used || len(x.files) <= maxIndexed) {
-			file.Files[name] = e
+		sum, err := hex.DecodeString(e.Sum)
+		if err != nil || len(sum) != sha256.Size || !e.keep || !e.used && len(x.files) > maxIndexed {
+			continue
 		}
+		body = append(binary.AppendUvarint(body, uint64(len(name))), name...)
+		for _, v := range []uint64{e.Stat.Dev, e.Stat.Ino, uint64(e.Stat.Size), uint64(e.Stat.Time), uint64(e.Stat.Change)} {
+			body = binary.AppendUvarint(body, v)
+		}
+		body = append(body, sum...)
 	}
-	data, err := json.Marshal(file)
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(x.path), 0o700)
-	}
+	check := sha256.Sum256(body)
+	data := slices.Concat([]byte(indexMagic), check[:], body)
+	err := os.MkdirAll(filepath.Dir(x.path), 0o700)
 	if err == nil {
 		err = renameio.WriteFile(x.path, data, 0o600)
 	}
@@ -129,21 +138,30 @@ func (x *Index) Save() error {
 	return err
 }
 
-// look gives what a file is like, and its sha256: one that is known is not opened.
-func (x *Index) look(ctx context.Context, path string) (fs.FileInfo, string, error) {
-	if x != nil {
-		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
-			if now, ok := stampOf(info); ok {
-				e := x.entry(path)
-				e.read.Lock()
-				sum, known := e.Sum, e.Sum != "" && e.Stat == now
-				e.read.Unlock()
-				if known {
-					return info, sum, nil
-				}
-			}
-		}
+// known gives what a regular file is like, nil when it cannot be told, and its
+// sha256, "" when it would have to be read.
+func (x *Index) known(path string) (info fs.FileInfo, sum string) {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil, ""
 	}
+	now, ok := stampOf(info)
+	if x == nil || !ok {
+		return info, ""
+	}
+	e := x.entry(path)
+	if !e.read.TryLock() { // it is being read just now
+		return info, ""
+	}
+	defer e.read.Unlock()
+	if e.Sum != "" && e.Stat == now {
+		return info, e.Sum
+	}
+	return info, ""
+}
+
+// look gives what a file is like, and its sha256: it reads it if that must be.
+func (x *Index) look(ctx context.Context, path string) (fs.FileInfo, string, error) {
 	in, info, err := OpenRegular(path)
 	if err != nil {
 		return nil, "", err
@@ -188,11 +206,8 @@ func (x *Index) sum(ctx context.Context, path string, in io.Reader, info fs.File
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	e.Stat, e.Sum, e.Check = now, sum, ""
-	if now.settled(begun) {
-		e.Check = e.check(path) // only such an entry outlives the run
-		x.changed = true
-	}
+	e.Stat, e.Sum, e.keep = now, sum, now.settled(begun)
+	x.changed = x.changed || e.keep
 	return sum, nil
 }
 
@@ -217,7 +232,7 @@ func (x *Index) wrong(ctx context.Context, sources []Source) (bool, error) {
 		if e.Sum != "" && e.Sum != sum {
 			found = true
 		}
-		e.Sum, e.Check = "", ""
+		e.Sum, e.keep = "", false
 		e.read.Unlock()
 		x.mu.Lock()
 		x.changed = true

@@ -13,23 +13,26 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 )
 
 // File is one line of a manifest.
 type File struct {
-	Path   string      `json:"path"` // relative to the manifest's root, slashes, clean, never outside it
-	Size   int64       `json:"size"`
-	Mode   fs.FileMode `json:"mode"` // permission bits only
-	SHA256 string      `json:"sha256"`
+	Path   string // relative to the manifest's root, slashes, clean, never outside it
+	Size   int64
+	Mode   fs.FileMode // permission bits only
+	SHA256 string
 }
 
 // Manifest is what a delivery will leave below a directory of the node.
 type Manifest struct {
-	Root  string `json:"root"` // absolute, on the node
-	Files []File `json:"files"`
+	Root  string // absolute, on the node
+	Files []File
 }
 
 // Source is a local file to deliver.
@@ -76,6 +79,7 @@ func (m Manifest) check() error {
 			return fmt.Errorf("manifest: %q has the size %d", f.Path, f.Size)
 		case f.Mode&^fs.ModePerm != 0:
 			return fmt.Errorf("manifest: %q has the mode %v, more than permission bits", f.Path, f.Mode)
+		case f.SHA256 == "" && f.Size >= unread: // it is being read
 		case err != nil || len(sum) != sha256.Size || strings.ToLower(f.SHA256) != f.SHA256:
 			return fmt.Errorf("manifest: %q has no sha256", f.Path)
 		}
@@ -91,7 +95,11 @@ func read(ctx context.Context, root string, sources []Source, known *Index) (Man
 	infos := make([]fs.FileInfo, len(sources))
 	err := each(ctx, runtime.NumCPU(), len(sources), func(ctx context.Context, i int) error {
 		s := sources[i]
-		info, sum, err := known.look(ctx, s.Local)
+		info, sum := known.known(s.Local)
+		var err error
+		if info == nil || sum == "" && info.Size() < unread {
+			info, sum, err = known.look(ctx, s.Local)
+		}
 		if errors.Is(err, io.ErrUnexpectedEOF) {
 			return changed(s.Local)
 		}
@@ -138,6 +146,22 @@ func OpenRegular(name string) (*os.File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
+// Readable tells why a file cannot be delivered: OpenRegular's error, for less.
+func Readable(name string) error {
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%s: %s, not a regular file", name, kind(info.Mode()))
+	}
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &fs.PathError{Op: "open", Path: name, Err: err}
+	}
+	return unix.Close(fd)
+}
+
 func kind(m fs.FileMode) string {
 	switch {
 	case m.IsDir():
@@ -157,12 +181,29 @@ func kind(m fs.FileMode) string {
 // hash reads exactly size bytes of r; io.ErrUnexpectedEOF when there are fewer.
 func hash(ctx context.Context, r io.Reader, size int64) (string, error) {
 	h := sha256.New()
-	n, err := io.CopyBuffer(h, &ctxReader{ctx, io.LimitReader(r, size)}, make([]byte, min(max(size, 512), 256<<10)))
-	if err == nil && n < size {
-		err = io.ErrUnexpectedEOF
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	for size > 0 {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		n, err := r.Read((*buf)[:min(size, int64(len(*buf)))])
+		_, _ = h.Write((*buf)[:n]) // never fails
+		if size -= int64(n); size == 0 {
+			break
+		}
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return "", err
+		}
 	}
-	return hex.EncodeToString(h.Sum(nil)), err
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
+
+// buffers are what files are read through.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 128<<10); return &b }}
 
 // ctxReader ends with ctx's error once ctx is done.
 type ctxReader struct {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -33,34 +34,60 @@ func tempName(run, p string) string {
 // destinations from them. It tells which paths of m there is something at.
 func tidy(root *os.Root, m Manifest) (present map[string]bool, _ error) {
 	present = map[string]bool{}
-	marks := map[string]map[string]bool{} // directory: marks of the files in it
+	names := map[string]map[string]bool{} // directory: the base names of the files in it
 	for _, f := range m.Files {
-		dir := path.Dir(f.Path)
-		if marks[dir] == nil {
-			marks[dir] = map[string]bool{}
+		dir, base := path.Split(f.Path)
+		dir = path.Clean(dir)
+		if names[dir] == nil {
+			names[dir] = map[string]bool{}
 		}
-		marks[dir][tempMark(f.Path)] = true
+		names[dir][base] = true
 	}
-	for dir, mine := range marks {
+	for dir, mine := range names {
 		if err := root.MkdirAll(dir, 0o777); err != nil {
 			return nil, fmt.Errorf("%s: %w", path.Join(m.Root, dir), cause(err))
 		}
-		entries, err := fs.ReadDir(root.FS(), dir)
-		if err != nil {
+		if err := look(root, dir, mine, present); err != nil {
 			return nil, fmt.Errorf("%s: %w", path.Join(m.Root, dir), cause(err))
-		}
-		for _, e := range entries {
-			present[path.Join(dir, e.Name())] = true
-			t := tempForm.FindStringSubmatch(e.Name())
-			if t == nil || !mine[t[1]] || e.IsDir() {
-				continue
-			}
-			if err := root.Remove(path.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, fmt.Errorf("%s: %w", path.Join(m.Root, dir), cause(err))
-			}
 		}
 	}
 	return present, nil
+}
+
+// look looks through one directory.
+func look(root *os.Root, dir string, mine, present map[string]bool) error {
+	d, err := root.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	entries, err := d.ReadDir(-1) // as they come: there may be many
+	if err != nil {
+		return err
+	}
+	var marks map[string]bool // of mine
+	for _, e := range entries {
+		if mine[e.Name()] {
+			present[path.Join(dir, e.Name())] = true
+		}
+		t := tempForm.FindStringSubmatch(e.Name())
+		if t == nil || e.IsDir() {
+			continue
+		}
+		if marks == nil {
+			marks = map[string]bool{}
+			for name := range mine {
+				marks[tempMark(name)] = true
+			}
+		}
+		if !marks[t[1]] {
+			continue
+		}
+		if err := root.Remove(path.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // holds tells whether f is in its directory, with its content; or why it cannot be.
@@ -94,18 +121,48 @@ func holds(ctx context.Context, dir *os.File, f File) (has bool, refused string,
 	if err != nil {
 		return false, "", nil //nolint:nilerr // not readable: it is replaced
 	}
-	in := os.NewFile(uintptr(fd), name)
-	defer in.Close()
-	sum, err := hash(ctx, in, f.Size)
+	defer unix.Close(fd) //nolint:errcheck // it was only read
+	sum, err := hash(ctx, descriptor(fd), f.Size)
 	if err != nil || sum != f.SHA256 {
 		return false, "", ctx.Err()
 	}
 	if fs.FileMode(st.Mode).Perm() != f.Mode {
-		if err := in.Chmod(f.Mode); err != nil {
-			return false, "", nil // someone else's file: it is replaced
+		if err := unix.Fchmod(fd, uint32(f.Mode)); err != nil {
+			return false, "", nil //nolint:nilerr // someone else's file: it is replaced
 		}
 	}
 	return true, "", nil
+}
+
+// descriptor reads and writes an open regular file. An os.File would make more
+// system calls for a small file than the file itself takes.
+type descriptor int
+
+func (d descriptor) Read(p []byte) (int, error) {
+	for {
+		n, err := unix.Read(int(d), p)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil:
+			return 0, err
+		case n == 0 && len(p) > 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
+}
+
+func (d descriptor) Write(p []byte) (int, error) {
+	done := 0
+	for done < len(p) {
+		n, err := unix.Write(int(d), p[done:])
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return done, err
+		}
+		done += max(n, 0)
+	}
+	return done, nil
 }
 
 func syncBelow(root *os.Root, dir string) error {

@@ -17,9 +17,10 @@ const (
 	large    = 256 << 10    // bytes of a piece that goes by itself
 	writeLen = 255 << 10    // bytes of one write: what OpenSSH takes in a packet
 	jobLen   = 4 * writeLen // bytes that one runner writes at the same time
-	runners  = 2            // of a channel: together they fill its window of 2 MiB
-	maxWays  = 7            // channels; sshd's MaxSessions is 10
-	perWay   = 1 << 20      // bytes that make one more channel worth its opening
+	runners  = 3            // of a channel: together they fill its window of 2 MiB, and have more at hand
+	maxWays  = 8            // channels; sshd's MaxSessions is 10
+	nearWays = 2            // channels, where a window's length does not matter
+	perWay   = 2 << 20      // bytes that make one more channel worth its opening: a window
 	packLen  = 4 << 20      // bytes of a pack
 )
 
@@ -32,7 +33,11 @@ type target struct {
 	data  []byte   // the pack
 
 	mu      sync.Mutex
-	left    int // jobs that are not done
+	left    int            // jobs that are not done
+	whole   bool           // all of the file, from its beginning
+	written map[int64]bool // jobs that are done, by offset, beyond those before which all are
+	upto    int64          // all before it is written
+	told    int64          // of it, the node
 	handles map[*sftp.Client]*handle
 }
 
@@ -60,10 +65,10 @@ type outbox struct {
 	jobs   chan job
 	cancel context.CancelCauseFunc
 
-	mu      sync.Mutex
-	packs   []string // that have arrived, and were not told of
-	number  int      // of the next pack
-	telling sync.WaitGroup
+	mu     sync.Mutex
+	packs  []string // that have arrived
+	number int      // of the next pack
+	hints  sync.WaitGroup
 }
 
 // send brings everything that is wanted to the node, and has it put in its place.
@@ -93,13 +98,34 @@ func (d *delivery) send(ctx context.Context) error {
 		}
 		small, packed = nil, int64(len(first))
 	}
-	err = within(ctx, func() error {
-		return b.run(ctx, whole, small, first, int(min((direct+packed)/perWay+1, maxWays)))
-	})
-	if err == nil {
-		err = d.far.Settle(ctx, Settlement{ID: d.id, Packs: b.packs, Last: true})
+	ways := int(min((direct+packed)/perWay+1, maxWays))
+	if d.near { // more of them would only wait for each other there
+		ways = min(ways, nearWays)
 	}
+	err = within(ctx, func() error { return b.run(ctx, whole, small, first, ways) })
+	last := Settlement{ID: d.id, Packs: b.packs, Last: true}
+	if err == nil {
+		last.Sums, err = d.sums(ctx)
+	}
+	if err == nil {
+		err = d.far.Settle(ctx, last)
+	}
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause // what a hint was told is why
+	}
+	cancel(nil) // a hint is advice: its answer is not waited for
+	b.hints.Wait()
 	return err
+}
+
+// hint tells the node by the way what has arrived, so that it need not do all of
+// its work at the end. What it says of that now is what it would say then.
+func (b *outbox) hint(ctx context.Context, s Settlement) {
+	b.hints.Go(func() {
+		if err := b.far.Settle(ctx, s); ctx.Err() == nil {
+			b.fail(err)
+		}
+	})
 }
 
 // run opens the channels and sends.
@@ -132,7 +158,6 @@ func (b *outbox) run(ctx context.Context, whole, small []slice, first []byte, wa
 	made.Wait()
 	close(b.jobs)
 	work.Wait()
-	b.telling.Wait()
 	return context.Cause(ctx)
 }
 
@@ -144,7 +169,7 @@ func (b *outbox) fail(err error) {
 
 // add has a target written.
 func (b *outbox) add(ctx context.Context, t *target, ranges []Range) error {
-	t.handles = map[*sftp.Client]*handle{}
+	t.handles, t.written = map[*sftp.Client]*handle{}, map[int64]bool{}
 	var all []job
 	for _, r := range ranges {
 		for at := r.At; at < r.At+r.Len; at += jobLen {
@@ -179,8 +204,9 @@ func (b *outbox) makeWhole(ctx context.Context, whole []slice) error {
 		if err != nil {
 			return err
 		}
-		w := b.wants[slices.IndexFunc(b.wants, func(w Want) bool { return w.Index == i })]
-		if err := b.add(ctx, &target{path: w.Object, size: b.m.Files[i].Size, index: i, in: in}, ranges); err != nil {
+		f := b.m.Files[i]
+		t := &target{path: path.Join(b.into, b.m.partial(f)), size: f.Size, index: i, in: in, whole: n == 1 && ranges[0] == Range{0, f.Size}}
+		if err := b.add(ctx, t, ranges); err != nil {
 			_ = in.Close()
 			return err
 		}
@@ -230,6 +256,7 @@ func (b *outbox) runner(ctx context.Context, client *sftp.Client) {
 		}
 		err := b.write(ctx, client, j)
 		if err == nil {
+			b.wrote(ctx, j)
 			err = b.done(ctx, j.t)
 		}
 		b.fail(err)
@@ -276,6 +303,28 @@ func (t *target) handle(client *sftp.Client) *handle {
 	return h
 }
 
+// hintLen is how much of a file arrives between two hints.
+const hintLen = 32 << 20
+
+// wrote has the node hash what has arrived of a large file while the rest comes.
+func (b *outbox) wrote(ctx context.Context, j job) {
+	t := j.t
+	if !t.whole || t.size < 2*hintLen {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.written[j.at] = true
+	for t.written[t.upto] {
+		delete(t.written, t.upto)
+		t.upto = min(t.upto+jobLen, t.size)
+	}
+	if t.upto-t.told >= hintLen {
+		t.told = t.upto
+		b.hint(ctx, Settlement{ID: b.id, Written: map[int]int64{t.index: t.upto}})
+	}
+}
+
 // done counts a job. With the last one the target is whole: its handles are
 // closed, which nobody waits for, and of a pack the node is told.
 func (b *outbox) done(ctx context.Context, t *target) error {
@@ -303,10 +352,7 @@ func (b *outbox) done(ctx context.Context, t *target) error {
 	if len(b.packs) < 2 {
 		return nil
 	}
-	// The last pack is told of with the end of it all, those before it by the way.
-	told := b.packs[: len(b.packs)-1 : len(b.packs)-1]
-	b.packs = b.packs[len(b.packs)-1:]
-	b.telling.Go(func() { b.fail(b.far.Settle(ctx, Settlement{ID: b.id, Packs: told})) })
+	b.hint(ctx, Settlement{ID: b.id, Packs: b.packs[len(b.packs)-2 : len(b.packs)-1]})
 	return nil
 }
 

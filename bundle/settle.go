@@ -3,13 +3,16 @@ package bundle
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 )
 
 // Settlement says what of a delivery has been sent.
@@ -18,6 +21,9 @@ type Settlement struct {
 	Packs []string `json:"packs,omitempty"` // names in Answer.Into, whole
 	Data  []byte   `json:"data,omitempty"`  // a pack that travels along
 	Last  bool     `json:"last,omitempty"`  // that is all: everything to its place
+
+	Sums    map[int]string `json:"sums,omitempty"`    // those that the manifest had not; with Last
+	Written map[int]int64  `json:"written,omitempty"` // of files that are coming: so much, from the beginning
 }
 
 // Settle is the agent's part: what was sent becomes objects, and with the last of
@@ -41,12 +47,16 @@ func (s *Store) Settle(ctx context.Context, p Settlement) error {
 		if !packForm.MatchString(name) {
 			return fmt.Errorf("%q is no name of a pack", name)
 		}
-		if err := s.openFile(d, filepath.Join(s.in(), name)); err != nil {
+		if err := s.openOnce(d, name); err != nil {
 			return err
 		}
 	}
 	if !p.Last {
-		return nil
+		return s.follow(ctx, d, p.Written)
+	}
+	defer d.forget()
+	if err := s.name(d, p.Sums); err != nil {
+		return err
 	}
 	return s.finish(ctx, d)
 }
@@ -60,19 +70,22 @@ func (s *Store) finish(ctx context.Context, d *incoming) error {
 		return err
 	}
 	s.remember(d.m.Files)
-	s.share(d.m.Files)
-	s.tidy(d.m.Files)
-	s.trim()
+	more := s.share(d.m.Files)
+	s.tidy(d.m)
+	if more {
+		s.trim()
+	}
 	return nil
 }
 
 // tidy removes what sessions that are over have gathered: that of this run is kept
 // for its next deliveries, but for these files; that of another run was of use
 // now, or will be never.
-func (s *Store) tidy(files []File) {
+func (s *Store) tidy(m Manifest) {
 	mine := map[string]bool{}
-	for _, f := range files {
+	for _, f := range m.Files {
 		mine[f.SHA256+partialEnd] = true
+		mine[m.unreadName(f)] = true
 	}
 	_ = s.alone(func() error { // they are swept some day
 		dirs, err := os.ReadDir(s.ways())
@@ -91,6 +104,41 @@ func (s *Store) tidy(files []File) {
 		}
 		return err
 	})
+}
+
+// openOnce opens a pack that has arrived. It may be told of twice, and at the
+// same time.
+func (s *Store) openOnce(d *incoming, name string) error {
+	d.mu.Lock()
+	if d.packs == nil {
+		d.packs = map[string]func() error{}
+	}
+	open := d.packs[name]
+	if open == nil {
+		open = sync.OnceValue(func() error { return s.openFile(d, filepath.Join(s.in(), name)) })
+		d.packs[name] = open
+	}
+	d.mu.Unlock()
+	return open()
+}
+
+// name gives what was gathered without a sum its name.
+func (s *Store) name(d *incoming, sums map[int]string) error {
+	for i, f := range d.m.Files {
+		if f.SHA256 != "" {
+			continue
+		}
+		if !sumForm.MatchString(sums[i]) {
+			return fmt.Errorf("%s: its sha256 was not told", d.m.dest(f))
+		}
+		if err := os.Rename(filepath.Join(s.in(), d.m.unreadName(f)), s.partial(sums[i])); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %w", d.m.dest(f), cause(err))
+		}
+		s.mu.Lock()
+		d.m.Files[i].SHA256 = sums[i]
+		s.mu.Unlock()
+	}
+	return nil
 }
 
 // openFile opens a pack that has arrived, and removes it.
@@ -131,7 +179,7 @@ func (s *Store) open(d *incoming, r io.Reader) error {
 				}
 			}
 			var err error
-			if out, err = os.OpenFile(s.partial(f.SHA256), os.O_WRONLY|os.O_CREATE, 0o600); err != nil {
+			if out, err = os.OpenFile(filepath.Join(s.in(), d.m.partial(f)), os.O_WRONLY|os.O_CREATE, 0o600); err != nil {
 				return err
 			}
 			last = i
@@ -149,21 +197,21 @@ func (s *Store) open(d *incoming, r io.Reader) error {
 // complete makes objects of the partial ones. It is an error when one is missing,
 // or another than the manifest says.
 func (s *Store) complete(ctx context.Context, d *incoming) error {
-	var all []File // each content once
+	var all []int // each content once
 	seen := map[string]bool{}
 	for _, i := range d.place {
 		if f := d.m.Files[i]; !seen[f.SHA256] {
 			seen[f.SHA256] = true
-			all = append(all, f)
+			all = append(all, i)
 		}
 	}
 	return each(ctx, runtime.NumCPU(), len(all), func(ctx context.Context, n int) error {
-		f := all[n]
+		f := d.m.Files[all[n]]
 		if s.has(ctx, f.SHA256, f.Size) {
 			return nil
 		}
 		temp := s.partial(f.SHA256)
-		err := s.verify(ctx, temp, f.SHA256, f.Size)
+		err := s.check(ctx, d, all[n], temp)
 		switch {
 		case err == nil:
 			err = s.keep(temp, f.SHA256)

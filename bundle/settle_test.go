@@ -133,7 +133,7 @@ func TestSettleIsAllOrNothing(t *testing.T) {
 		for _, f := range m.Files {
 			write(t, filepath.Join(m.Root, f.Path), []byte("old"), 0o644)
 		}
-		write(t, a.Wants[1].Object, []byte(big), 0o600)
+		write(t, s.partial(m.Files[1].SHA256), []byte(big), 0o600)
 		return s, m, a
 	}
 	pack := func() []byte {
@@ -167,7 +167,7 @@ func TestSettleIsAllOrNothing(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, m, a := setup(t)
-			if err := c.do(a.Wants[1].Object); err != nil {
+			if err := c.do(s.partial(m.Files[1].SHA256)); err != nil {
 				t.Fatal(err)
 			}
 			err := s.Settle(t.Context(), Settlement{ID: a.ID, Data: pack(), Last: true})

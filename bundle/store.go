@@ -53,6 +53,10 @@ type incoming struct {
 	m       Manifest
 	place   []int           // files that are to be put in place, by index
 	present map[string]bool // paths that something was at
+
+	mu     sync.Mutex
+	packs  map[string]func() error // that were told of: opens each, once
+	hashes map[int]*hashing        // of files that are still coming, by index
 }
 
 // dir is where the objects are, ways where each session has a directory for what
@@ -75,8 +79,8 @@ func (s *Store) object(sum string) string {
 // by any session.
 func (s *Store) partial(sum string) string { return filepath.Join(s.in(), sum+partialEnd) }
 
-func (s *Store) partials(sum string) []string {
-	found, _ := filepath.Glob(filepath.Join(s.ways(), "*", sum+partialEnd)) // the pattern is a good one
+func (s *Store) partials(name string) []string {
+	found, _ := filepath.Glob(filepath.Join(s.ways(), "*", name)) // the pattern is a good one
 	return found
 }
 
@@ -209,20 +213,27 @@ func (s *Store) has(ctx context.Context, sum string, size int64) bool {
 // vouch notes that an object's content is right.
 func (s *Store) vouch(sum, path string) {
 	if fi, err := os.Lstat(path); err == nil {
-		s.note(sum, fi, false)
+		s.note(sum, fi)
 	}
 }
 
-func (s *Store) note(sum string, fi fs.FileInfo, own bool) {
+func (s *Store) note(sum string, fi fs.FileInfo) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.verified == nil {
-		s.verified, s.own = map[string]fs.FileInfo{}, map[string]bool{}
+		s.verified = map[string]fs.FileInfo{}
 	}
 	s.verified[sum] = fi
-	if own {
-		s.own[sum] = true
+}
+
+// mine notes an object of this session's own, whose content was looked at.
+func (s *Store) mine(sum string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.own == nil {
+		s.own = map[string]bool{}
 	}
+	s.own[sum] = true
 }
 
 // verify reads a file, and compares.
@@ -251,11 +262,8 @@ func (s *Store) keep(temp, sum string) error {
 	if err := os.Rename(temp, path); err != nil {
 		return err
 	}
-	fi, err := os.Lstat(path)
-	if err == nil {
-		s.note(sum, fi, true)
-	}
-	return err
+	s.mine(sum)
+	return nil
 }
 
 func (s *Store) isOwn(sum string) bool {
@@ -264,8 +272,9 @@ func (s *Store) isOwn(sum string) bool {
 	return s.own[sum]
 }
 
-// share gives the objects that a delivery brought to those that come after it.
-func (s *Store) share(files []File) {
+// share gives the objects that a delivery brought to those that come after it,
+// and tells whether there were any.
+func (s *Store) share(files []File) (any bool) {
 	for _, f := range files {
 		s.mu.Lock()
 		own := s.own[f.SHA256]
@@ -278,7 +287,9 @@ func (s *Store) share(files []File) {
 		if s.Limit == 0 || os.Rename(from, filepath.Join(s.dir(), f.SHA256)) != nil {
 			_ = os.Remove(from)
 		}
+		any = true
 	}
+	return any
 }
 
 var sumForm = regexp.MustCompile(`^[0-9a-f]{64}$`)

@@ -84,11 +84,7 @@ func (g *gathering) file(local, dest string) error {
 		return fmt.Errorf("%s and %s would both become %s", other, local, dest)
 	}
 	if g.try {
-		f, _, err := bundle.OpenRegular(local)
-		if err == nil {
-			err = f.Close()
-		}
-		if err != nil {
+		if err := bundle.Readable(local); err != nil {
 			return err
 		}
 	}

@@ -169,11 +169,6 @@ func (c *Client) Ask(ctx context.Context, q bundle.Query) (bundle.Answer, error)
 	if err := c.do(ctx, callAsk, q, &a); err != nil {
 		return a, err
 	}
-	for _, w := range a.Wants {
-		if w.Refused == "" && !path.IsAbs(w.Object) {
-			return a, badFrame("a file to send that has no place")
-		}
-	}
 	if len(a.Wants) > 0 && !path.IsAbs(a.Into) {
 		return a, badFrame("files to send that have no place")
 	}

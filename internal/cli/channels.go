@@ -10,8 +10,8 @@ import (
 // How many file channels a node gets. One carries 2 MiB a round trip; a default
 // sshd has room for ten sessions on a connection, the agent's among them.
 const (
-	mostWays  = 7
-	perWay    = 1 << 20
+	mostWays  = 8
+	perWay    = 2 << 20
 	smallLoad = 512 << 10 // travels with the agent's calls
 )
 

@@ -44,7 +44,7 @@ func (p *program) run(ctx context.Context, f *config.File, tasks []task, o runOp
 	defer release()
 	w := &wave{
 		program: p, file: f, id: id, options: o, interrupt: interrupt,
-		secrets: sudo.secrets, sudo: sudo, index: bundle.OpenIndex(filepath.Join(p.env.StateDir, "index.json")),
+		secrets: sudo.secrets, sudo: sudo, index: bundle.OpenIndex(filepath.Join(p.env.StateDir, "files.index")),
 		log: zerolog.New(logs.files[0]), show: show, keep: logs.keep, nodes: len(tasks),
 	}
 	names := make([]string, len(tasks))
