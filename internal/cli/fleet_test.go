@@ -103,7 +103,7 @@ func TestSourcesAreReadOnce(t *testing.T) {
 	o.write("app.txt", "the application\n")
 	time.Sleep(2100 * time.Millisecond) // what has just changed is read again
 	o.want(0, "deploy", "@all", "-f", "3")
-	index := filepath.Join(o.env.StateDir, "index.json")
+	index := filepath.Join(o.env.StateDir, "files.index")
 	text, err := os.ReadFile(index)
 	if err != nil || !strings.Contains(string(text), filepath.Join(o.dir, "app.txt")) {
 		t.Fatalf("what the run has read is not kept: %v\n%s", err, text)
