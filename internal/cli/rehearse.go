@@ -191,11 +191,17 @@ func (p *program) newRehearsal(f *config.File, plan *jobs.Plan, dir string) (*re
 	if err := mayCopy(folder); err != nil {
 		return nil, err
 	}
+	// All runs have the folder as it is now. What comes into it meanwhile, such as this
+	// command's own output, would be a difference between them.
+	project := filepath.Join(dir, "project")
+	if err := os.CopyFS(project, withoutGit{os.DirFS(folder)}); err != nil {
+		return nil, fmt.Errorf("copy the project: %w", err)
+	}
 	says := f.Rehearse()
 	r := &rehearsal.Rehearsal{
 		Options: rehearsal.Options{
 			Dir: dir, INI: ini, Node: plan.Node.Name(), Executable: p.env.Executable, Hash: hash,
-			Project: withoutGit{os.DirFS(folder)}, Stubs: map[string]rehearsal.Stub{}, Proxy: true,
+			Project: os.DirFS(project), Stubs: map[string]rehearsal.Stub{}, Proxy: true,
 		},
 		Plan: plan, Ignore: says.Ignore, Tell: func(s string) {
 			if !p.flags.quiet && !p.flags.json {

@@ -238,6 +238,23 @@ func TestRehearseRefusesNoNodes(t *testing.T) {
 	}
 }
 
+// What comes into the folder meanwhile, such as this command's own output, is no
+// difference that a step makes.
+func TestRehearseInAFolderThatIsWrittenTo(t *testing.T) {
+	t.Parallel()
+	o := rehearser(t, "open = remote open_bundle\nclose = remote close_bundle\n")
+	progress, err := os.Create(filepath.Join(o.dir, "progress"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer progress.Close()
+	cmd, stdout, _ := o.process("rehearse", "web1", "--fault", "fail", "--fault", "gone", "--forks", "1")
+	cmd.Stderr = progress
+	if err := cmd.Run(); err != nil {
+		t.Errorf("%v\n%s", err, stdout)
+	}
+}
+
 // A list that goes back needs a release to go back from.
 func TestRehearseWhatComesBefore(t *testing.T) {
 	t.Parallel()

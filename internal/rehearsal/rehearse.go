@@ -24,7 +24,7 @@ var Faults = []Fault{Fail, Hang, Cut, Kill, Gone, Stop, Full}
 
 // Rehearsal is what is rehearsed, and with what.
 type Rehearsal struct {
-	Options // of every stage; Dir is an empty directory for all of them
+	Options // of every stage; each has a numbered directory of its own in Dir
 	Plan    *jobs.Plan
 	Seed    string     // a directory whose content is in the home before; "": nothing is
 	Before  [][]string // lists that are run before it, each with further arguments: --set
