@@ -131,7 +131,7 @@ func parametersOf(at reflect.Type) (parameters, error) {
 		case !f.IsExported():
 			return wrong("the field is not exported")
 		case !list && setterOf(f.Type) == nil:
-			return wrong("%v is no type of an argument", f.Type)
+			return wrong("%v is no type of an argument; these are: string, bool, a signed integer, time.Duration, fs.FileMode, []string", f.Type)
 		case list != p.many:
 			return wrong("a []string has dots behind its name, and nothing else has")
 		case p.bare && (f.Type.Kind() != reflect.Bool || !p.optional):
@@ -243,7 +243,12 @@ func (ps parameters) stray(key string, hasValue bool, placed int) error {
 	}
 	hint := config.DidYouMean(key, keys)
 	full := placed >= places && !ps.rest()
+	named := slices.IndexFunc(ps, func(p parameter) bool { return (p.keyed || p.bare) && p.name == key })
 	switch {
+	case named >= 0 && ps[named].bare && full:
+		return fmt.Errorf("%s is the word alone, without a value", key)
+	case named >= 0 && ps[named].keyed && full:
+		return fmt.Errorf("%s needs a value: %s=...", key, key)
 	case hint != "" && (hasValue || full):
 		return fmt.Errorf("unknown argument %q; %s", key, hint)
 	case full:

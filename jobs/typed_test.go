@@ -85,6 +85,9 @@ func TestTypedSaysWhatIsWrongWithALine(t *testing.T) {
 		"a b":     `"b" is an argument too many`,
 		"a fore":  `unknown argument "fore"; did you mean "force"?`,
 		"a nix=1": `"nix" is an argument too many`,
+		// What is there in another form is not "too many".
+		"a force=yes": "force is the word alone, without a value",
+		"a key":       "key needs a value: key=...",
 	} {
 		if _, err := one.Parse(strings.Fields(line)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", line, err, want)
@@ -95,6 +98,7 @@ func TestTypedSaysWhatIsWrongWithALine(t *testing.T) {
 type justOne struct {
 	A     string `conc:"A"`
 	Force bool   `conc:"[force]"`
+	Key   string `conc:"[key=WORD]"`
 }
 
 func (*justOne) Do(context.Context, *Env) error { return nil }
@@ -118,7 +122,7 @@ func TestTypedSaysWhatIsWrongWithAStruct(t *testing.T) {
 		"not exported": faultOf(struct {
 			a string `conc:"A"`
 		}{}),
-		"is no type of an argument": faultOf(struct {
+		"float64 is no type of an argument; these are: string,": faultOf(struct {
 			A float64 `conc:"A"`
 		}{}),
 		"a tag is NAME": faultOf(struct {
