@@ -66,7 +66,7 @@ func TestRefused(t *testing.T) {
 		{"two holders", "a node has one bundle", conctest.State{Open: &conctest.Open{}, Journal: &conctest.Journal{Done: "open"}}},
 		{"a run's id that is none", "no run's id", conctest.State{Open: &conctest.Open{Run: "../7"}}},
 		{"a bundle of no list", `no list "nightly"`, conctest.State{Open: &conctest.Open{List: "nightly"}}},
-		{"a fault of no kind", "is none", conctest.State{Fault: conctest.Fault{Step: "migrate", Kind: "fire"}}},
+		{"a fault of no kind", `"fire" is none of ["fail" `, conctest.State{Fault: conctest.Fault{Step: "migrate", Kind: "fire"}}},
 		{"a fault at no step", "Fault:", conctest.State{Fault: conctest.Fault{Step: "migrat", Kind: conctest.Kill}}},
 		{"a fault at a step that is not run", "is not run", conctest.State{To: "migrate", Fault: conctest.Fault{Step: "close", Kind: conctest.Kill}}},
 		{"a full disk of no size", "needs Bytes", conctest.State{Fault: conctest.Fault{Step: "migrate", Kind: conctest.FullDisk}}},
@@ -83,5 +83,13 @@ func TestRefused(t *testing.T) {
 				t.Errorf("got %q, want %q in it", got, tt.want)
 			}
 		})
+	}
+}
+
+// A step that does not exist is said once: nothing is concluded from it.
+func TestRefusedOnce(t *testing.T) {
+	got := refused(t, "release", conctest.State{From: "restart", Journal: &conctest.Journal{Done: "migrat"}})
+	if !strings.Contains(got, `did you mean "migrate"?`) || strings.Contains(got, "no bundle open") {
+		t.Errorf("got %q", got)
 	}
 }

@@ -59,6 +59,16 @@ func TestGoOnAfterAJournal(t *testing.T) {
 	}
 }
 
+// Without a journal the run is a new one, and what comes before is taken as done.
+func TestFromWithoutAJournal(t *testing.T) {
+	s := before()
+	s.From = "restart"
+	r := conctest.Run(t, app, "release", s).Want(jobs.OK)
+	if len(r.Called("systemctl")) != 1 || r.File("shop/schema") != "1" || r.Open != nil {
+		t.Errorf("got %v, bundle %v", r.Steps, r.Open)
+	}
+}
+
 func TestFaultAndResume(t *testing.T) {
 	for _, tt := range []struct {
 		name   string

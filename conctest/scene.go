@@ -60,7 +60,10 @@ func prepare(app conc.App, list string, state State) (*scene, error) {
 	if s.plan, err = cli.Planner(cli.App(app)).Plan(file, s.node, list); err != nil {
 		return nil, err
 	}
-	return s, errors.Join(s.checkFiles(), s.checkSteps(), s.checkLock(file, app), s.checkFault())
+	if err := errors.Join(s.checkFiles(), s.checkSteps()); err != nil {
+		return nil, err // the rest is about those steps
+	}
+	return s, errors.Join(s.checkLock(file, app), s.checkFault())
 }
 
 // compose makes the deploy.ini of INI, or of nothing, with the nodes and the
@@ -223,9 +226,10 @@ func (s *scene) checkFault() error {
 	if s.to > 0 {
 		last = s.to
 	}
+	kinds := []Kind{Fail, Hang, Cut, Kill, FullDisk, Gone, Stop}
 	switch {
-	case !slices.Contains([]Kind{Fail, Hang, Cut, Kill, FullDisk, Gone, Stop}, f.Kind):
-		return fmt.Errorf("Fault.Kind: %q is none", f.Kind)
+	case !slices.Contains(kinds, f.Kind):
+		return fmt.Errorf("Fault.Kind: %q is none of %q", f.Kind, kinds)
 	case s.fault < first || s.fault > last:
 		return fmt.Errorf("Fault: step %d %s is not run", s.fault, step.Name)
 	case f.Kind == FullDisk && f.Bytes <= 0:

@@ -41,8 +41,9 @@ type State struct {
 	Journal *Journal
 
 	// From, To and Step choose the steps, by number or by name. From goes on with
-	// the run that Journal tells of, and needs one; To halts after a step; Step is
-	// one step alone, with those before it taken as done.
+	// the run that Journal tells of; without one it is a new run, with the steps
+	// before From taken as done. To halts after a step. Step is one step alone of a
+	// new run, with those before it taken as done.
 	From, To, Step string
 
 	// Fault befalls a step of the run; the zero value befalls none.

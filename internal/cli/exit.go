@@ -199,3 +199,11 @@ func (p *program) report(args []string, err error) int {
 	}
 	return code
 }
+
+// interruption is the error of a command that Ctrl-C has ended, in the words that
+// people read. The exit code is that of context.Canceled.
+type interruption string
+
+func (i interruption) Error() string { return string(i) }
+
+func (interruption) Is(target error) bool { return target == context.Canceled }

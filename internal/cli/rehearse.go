@@ -131,7 +131,7 @@ func (p *program) rehearse(ctx context.Context, args []string, o rehearseOptions
 	var clean *rehearsal.CleanError
 	switch {
 	case ctx.Err() != nil:
-		return context.Canceled
+		return interruption("interrupted: there is no verdict, and nothing is left behind")
 	case errors.As(err, &clean):
 		if !p.flags.quiet && !p.flags.json {
 			fmt.Fprint(p.streams.Err, clean.Screen)

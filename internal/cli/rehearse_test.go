@@ -255,6 +255,32 @@ func TestRehearseInAFolderThatIsWrittenTo(t *testing.T) {
 	}
 }
 
+// Ctrl-C ends a rehearsal, in words for people, and what was made for it is gone.
+func TestRehearseInterrupted(t *testing.T) {
+	t.Parallel()
+	o := rehearser(t, "open = remote open_bundle\nwait = remote run sleep 600\nclose = remote close_bundle\n")
+	tmp := t.TempDir()
+	cmd, stdout, stderr := o.process("rehearse", "web1")
+	cmd.Env = append(cmd.Env, "TMPDIR="+tmp)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is under way", func() bool {
+		made, _ := filepath.Glob(filepath.Join(tmp, "conc-rehearse-*", "0*", "node"))
+		return len(made) > 0
+	})
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if got := cmd.ProcessState.ExitCode(); got != exitInterrupted || !strings.Contains(stderr.String(), "interrupted: there is no verdict") {
+		t.Errorf("got exit code %d\n%s%s", got, stdout, stderr)
+	}
+	if left, _ := filepath.Glob(filepath.Join(tmp, "conc-rehearse-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
 // A list that goes back needs a release to go back from.
 func TestRehearseWhatComesBefore(t *testing.T) {
 	t.Parallel()
