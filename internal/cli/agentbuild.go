@@ -84,16 +84,25 @@ func (p *program) agentsDir() string {
 // at all. What is not built of the same sources as this program is refused: both
 // ends of a deploy have to be the same program.
 func (p *program) buildAgent(ctx context.Context, goos, goarch, file string) error {
+	if !slices.Contains(systems, goos) {
+		return jobs.Errorf("%s", foreignSystem(goos))
+	}
 	own := p.env.Build
 	if own == nil || own.Path == "" || own.Path == "command-line-arguments" {
 		return jobs.Errorf("this program does not know which package it is: it was built of named files, not by  go build  in a package's folder")
 	}
+	elsewhere := fmt.Sprintf("%s build-agent --os %s --arch %s -o conc_%s_%s", p.name(), goos, goarch, goos, goarch)
 	if _, err := exec.LookPath("go"); err != nil {
-		return jobs.Errorf("there is no go on this workstation to build it with")
+		return jobs.Errorf("there is no go on this workstation to build it with").
+			WithHint("install Go; or, where it is, with this program and its sources: %s", elsewhere)
 	}
 	settings := []string{"CGO_ENABLED=0", "GOOS=" + goos, "GOARCH=" + goarch, "GOARM=6"} // 6 runs on 7, too
 	dir, err := p.sources(ctx, own.Path, settings)
 	if err != nil {
+		var none *jobs.Error
+		if errors.As(err, &none) {
+			return none.WithHint("in the folder that this program was built in: %s", elsewhere)
+		}
 		return err
 	}
 	was := vcs(own)

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -42,6 +44,8 @@ Standard output is the file's path. ERROR: it cannot be built here; why is said.
 				return usagef("for which platform? --os linux --arch arm64")
 			case !platformWord().MatchString(goos) || !platformWord().MatchString(goarch):
 				return usagef("--os and --arch are names that go knows: linux, arm64; go tool dist list has all")
+			case !slices.Contains(systems, goos):
+				return usagef("--os: %s", foreignSystem(goos))
 			case goos == runtime.GOOS && goarch == runtime.GOARCH:
 				return usagef("%s/%s is this program's own platform: its nodes get this program itself", goos, goarch)
 			case out == "":
@@ -72,9 +76,16 @@ Standard output is the file's path. ERROR: it cannot be built here; why is said.
 	f.StringVar(&goos, "os", "linux", "the nodes' operating `SYSTEM`, as Go calls it")
 	f.StringVar(&goarch, "arch", "", "their `ARCHITECTURE`, as Go calls it: amd64, arm64, arm, 386, riscv64")
 	f.StringVarP(&out, "output", "o", "", "write `FILE` instead of keeping it in the cache")
-	_ = cmd.RegisterFlagCompletionFunc("os", cobra.FixedCompletions([]string{"linux", "freebsd", "openbsd", "netbsd", "darwin"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("os", cobra.FixedCompletions(systems, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("arch", cobra.FixedCompletions([]string{"amd64", "arm64", "arm", "386", "riscv64", "ppc64le", "s390x", "loong64"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
+}
+
+// systems are the operating systems that conc is written for.
+var systems = []string{"linux", "freebsd", "darwin"}
+
+func foreignSystem(goos string) string {
+	return fmt.Sprintf("conc runs on %s, and not on %s", strings.Join(systems, ", "), goos)
 }
 
 // platformWord is what an operating system or an architecture is called.
