@@ -257,6 +257,7 @@ func (o *operator) walk(nodes ...string) {
 	// Back, and forth again: what is there already is not unpacked twice.
 	o.want(0, deploy("web1", "--jobs", "rollback"), "3 orders rewritten, schema 1")
 	o.wantHealth("web1", "ok release=1.0 schema=1 orders=3")
+	o.want(0, []string{"--set", "version=1.0", "nodetest", "web1"}, "4 checks")
 	o.want(0, deploy("web1"), "unchanged")
 	o.wantHealth("web1", "ok release=1.1 schema=2 orders=3")
 	for _, node := range nodes[1:] {
