@@ -106,7 +106,7 @@ type Kind = rehearsal.Fault
 // The kinds of fault.
 const (
 	Fail Kind = rehearsal.Fail // the op says no, and has done nothing
-	Hang Kind = rehearsal.Hang // the op does its work, and does not return: TIMED OUT
+	Hang Kind = rehearsal.Hang // the op does its work, and does not return: TIMED OUT, after a second
 	Cut  Kind = rehearsal.Cut  // the line is cut while the op is about to run; it runs
 	// Kill kills the process that runs the op: the agent on the node, or conc on the
 	// workstation for a local step.

@@ -248,7 +248,7 @@ func (ps parameters) stray(key string, hasValue bool, placed int) error {
 	case named >= 0 && ps[named].bare && full:
 		return fmt.Errorf("%s is the word alone, without a value", key)
 	case named >= 0 && ps[named].keyed && full:
-		return fmt.Errorf("%s needs a value: %s=...", key, key)
+		return fmt.Errorf("%s needs a value: %s=VALUE", key, key)
 	case hint != "" && (hasValue || full):
 		return fmt.Errorf("unknown argument %q; %s", key, hint)
 	case full:

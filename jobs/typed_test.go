@@ -87,7 +87,7 @@ func TestTypedSaysWhatIsWrongWithALine(t *testing.T) {
 		"a nix=1": `"nix" is an argument too many`,
 		// What is there in another form is not "too many".
 		"a force=yes": "force is the word alone, without a value",
-		"a key":       "key needs a value: key=...",
+		"a key":       "key needs a value: key=VALUE",
 	} {
 		if _, err := one.Parse(strings.Fields(line)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: got %v, want %q", line, err, want)
