@@ -263,6 +263,9 @@ func (b *outbox) runner(ctx context.Context, client *sftp.Client) {
 	}
 }
 
+// pieces are the buffers of single writes; a write is over when it is answered.
+var pieces = sync.Pool{New: func() any { b := make([]byte, writeLen); return &b }}
+
 // write writes a job's bytes, all of its packets at the same time.
 func (b *outbox) write(ctx context.Context, client *sftp.Client, j job) error {
 	h := j.t.handle(client)
@@ -277,7 +280,9 @@ func (b *outbox) write(ctx context.Context, client *sftp.Client, j job) error {
 		if data != nil {
 			data = data[at : at+size]
 		} else {
-			data = make([]byte, size)
+			buf := pieces.Get().(*[]byte)
+			defer pieces.Put(buf)
+			data = (*buf)[:size]
 			if _, err := j.t.in.ReadAt(data, at); err != nil {
 				return b.readError(j.t.index, err)
 			}
