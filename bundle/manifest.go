@@ -146,7 +146,8 @@ func OpenRegular(name string) (*os.File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
-// Readable tells why a file cannot be delivered: OpenRegular's error, for less.
+// Readable tells why a file cannot be delivered, as OpenRegular would and for
+// less: nothing is opened. It is advice, since a file may change after it.
 func Readable(name string) error {
 	info, err := os.Stat(name)
 	switch {
@@ -155,11 +156,10 @@ func Readable(name string) error {
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s: %s, not a regular file", name, kind(info.Mode()))
 	}
-	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-	if err != nil {
+	if err := unix.Access(name, unix.R_OK); err != nil {
 		return &fs.PathError{Op: "open", Path: name, Err: err}
 	}
-	return unix.Close(fd)
+	return nil
 }
 
 func kind(m fs.FileMode) string {
