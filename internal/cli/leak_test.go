@@ -87,7 +87,7 @@ func TestManyDeploysLeaveNothing(t *testing.T) {
 
 // kept is what conc keeps, and the test's own files: all else is left over.
 var kept = regexp.MustCompile(`^(app\.txt|deploy\.ini|bundles/|last/|last/[0-9a-f]{16}\.jsonl|(\.conc/)?runs/|\.conc/|\.conc/bin/|\.conc/bin/conc-[0-9a-f]{64}` +
-	`|\.conc/cache/(in/|names\.json|[0-9a-f]{64})?|index\.json` +
+	`|\.conc/cache/(in/|names\.json|[0-9a-f]{64})?|files\.index` +
 	`|(\.conc/)?runs/[0-9A-Z]{26}/(journal|alive|state\.json|out-\d\d\.log|log\.jsonl|web1\.(journal|alive))?)$`)
 
 // held is what a process has.

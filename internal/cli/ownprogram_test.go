@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"debug/elf"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -109,9 +111,10 @@ func (n *beginner) follow(page string) {
 // attributes are the lines of deploy.ini that say where a node is.
 func attributes(node *testnode.Node) string {
 	var lines strings.Builder
-	for key, value := range node.Attrs() {
+	attrs := node.Attrs()
+	for _, key := range slices.Sorted(maps.Keys(attrs)) {
 		if key != "bundle" {
-			lines.WriteString(key + " = " + value + "\n")
+			lines.WriteString(key + " = " + attrs[key] + "\n")
 		}
 	}
 	return lines.String()
@@ -120,7 +123,11 @@ func attributes(node *testnode.Node) string {
 // goesTo has the beginner use another node from now on.
 func (n *beginner) goesTo(node *testnode.Node) {
 	n.t.Helper()
-	n.write("deploy.ini", strings.Replace(n.read(filepath.Join(n.dir, "deploy.ini")), n.at, attributes(node), 1))
+	ini := n.read(filepath.Join(n.dir, "deploy.ini"))
+	if !strings.Contains(ini, n.at) {
+		n.t.Fatalf("deploy.ini does not say\n%s", n.at)
+	}
+	n.write("deploy.ini", strings.Replace(ini, n.at, attributes(node), 1))
 	n.node, n.at = node, attributes(node)
 	ssh := filepath.Join(n.home, ".ssh")
 	if err := errors.Join(os.RemoveAll(ssh), os.CopyFS(ssh, os.DirFS(node.SSHDir)), os.Chmod(filepath.Join(ssh, filepath.Base(node.KeyFile)), 0o600)); err != nil {
