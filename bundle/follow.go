@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	digest "hash"
 	"os"
@@ -42,7 +43,7 @@ func (s *Store) follow(ctx context.Context, d *incoming, written map[int]int64) 
 			d.hashes[i] = h
 		}
 		d.mu.Unlock()
-		if err := h.read(ctx, n); err != nil {
+		if err := h.read(ctx, n); err != nil && !errors.Is(err, os.ErrClosed) { // closed: it has been judged
 			return err
 		}
 	}
@@ -92,7 +93,10 @@ func (s *Store) check(ctx context.Context, d *incoming, i int, path string) erro
 	if err != nil {
 		return err
 	}
-	if !os.SameFile(is, was) || is.Size() != f.Size {
+	if !os.SameFile(is, was) { // a file of the same content has taken its name: what is there now is read
+		return s.verify(ctx, path, f.SHA256, f.Size)
+	}
+	if is.Size() != f.Size {
 		return fmt.Errorf("%w: %d bytes of %d", errOther, is.Size(), f.Size)
 	}
 	if err := h.read(ctx, f.Size); err != nil {

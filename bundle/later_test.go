@@ -112,6 +112,41 @@ func TestWhatComesOtherwiseIsRefused(t *testing.T) {
 	}
 }
 
+// Of two files with the same content one takes the other's name.
+func TestTwoLargeFilesOfTheSameContent(t *testing.T) {
+	t.Parallel()
+	data := bytes.Repeat([]byte("0123456789abcdef"), unread/16)
+	sum := sumHex(data)
+	for name, known := range map[string]string{"both are unread": "", "one is known": sum} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := Manifest{t.TempDir(), []File{{Path: "a", Size: unread, Mode: 0o644, SHA256: known}, {Path: "b", Size: unread, Mode: 0o644}}}
+			s := &Store{Home: t.TempDir(), Run: testRun, Limit: 1 << 30}
+			a, err := s.Ask(t.Context(), Query{Manifest: m})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, f := range m.Files {
+				write(t, filepath.Join(a.Into, m.partial(f)), data, 0o600)
+				if err := s.Settle(t.Context(), Settlement{ID: a.ID, Written: map[int]int64{i: hintLen}}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.Settle(t.Context(), Settlement{ID: a.ID, Last: true, Sums: map[int]string{0: sum, 1: sum}}); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"a", "b"} {
+				if got, err := os.ReadFile(filepath.Join(m.Root, name)); err != nil || !bytes.Equal(got, data) {
+					t.Errorf("%s: got %d bytes, %v", name, len(got), err)
+				}
+			}
+			if left, _ := filepath.Glob(filepath.Join(a.Into, "*")); len(left) > 0 {
+				t.Errorf("left: %v", left)
+			}
+		})
+	}
+}
+
 func damage(path string) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {

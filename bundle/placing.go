@@ -162,8 +162,8 @@ func (p *placing) beside(ctx context.Context, f File) (how int, err error) {
 
 func syncAt(dir *os.File, name string) error {
 	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
-	if errors.Is(err, unix.EACCES) { // a mode that its owner may not read: it was synced as an object
-		return nil
+	if errors.Is(err, unix.EACCES) { // a mode that its owner may not read
+		return syncAll(dir.Name())
 	}
 	if err != nil {
 		return err

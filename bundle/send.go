@@ -66,8 +66,9 @@ type outbox struct {
 	cancel context.CancelCauseFunc
 
 	mu     sync.Mutex
-	packs  []string // that have arrived
-	number int      // of the next pack
+	packs  []string   // that have arrived
+	ins    []*os.File // the sources that are read
+	number int        // of the next pack
 	hints  sync.WaitGroup
 }
 
@@ -103,8 +104,9 @@ func (d *delivery) send(ctx context.Context) error {
 		ways = min(ways, nearWays)
 	}
 	err = within(ctx, func() error { return b.run(ctx, whole, small, first, ways) })
-	last := Settlement{ID: d.id, Packs: b.packs, Last: true}
-	if err == nil {
+	last := Settlement{ID: d.id, Last: true}
+	if err == nil { // nothing is on its way any more
+		last.Packs = b.packs
 		last.Sums, err = d.sums(ctx)
 	}
 	if err == nil {
@@ -158,6 +160,9 @@ func (b *outbox) run(ctx context.Context, whole, small []slice, first []byte, wa
 	made.Wait()
 	close(b.jobs)
 	work.Wait()
+	for _, in := range b.ins {
+		_ = in.Close() // where something went wrong; else it is closed
+	}
 	return context.Cause(ctx)
 }
 
@@ -204,10 +209,10 @@ func (b *outbox) makeWhole(ctx context.Context, whole []slice) error {
 		if err != nil {
 			return err
 		}
+		b.ins = append(b.ins, in)
 		f := b.m.Files[i]
 		t := &target{path: path.Join(b.into, b.m.partial(f)), size: f.Size, index: i, in: in, whole: n == 1 && ranges[0] == Range{0, f.Size}}
 		if err := b.add(ctx, t, ranges); err != nil {
-			_ = in.Close()
 			return err
 		}
 	}

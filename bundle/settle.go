@@ -78,14 +78,20 @@ func (s *Store) finish(ctx context.Context, d *incoming) error {
 	return nil
 }
 
-// tidy removes what sessions that are over have gathered: that of this run is kept
-// for its next deliveries, but for these files; that of another run was of use
-// now, or will be never.
+// tidy removes what has been gathered of these files, and what sessions that are
+// over have gathered: that of this run is kept for its next deliveries, but for
+// these files; that of another run was of use now, or will be never.
 func (s *Store) tidy(m Manifest) {
 	mine := map[string]bool{}
 	for _, f := range m.Files {
 		mine[f.SHA256+partialEnd] = true
 		mine[m.unreadName(f)] = true
+	}
+	own, _ := os.ReadDir(s.in())
+	for _, g := range own { // overtaken by another try, or by another session
+		if mine[g.Name()] {
+			_ = os.Remove(filepath.Join(s.in(), g.Name()))
+		}
 	}
 	_ = s.alone(func() error { // they are swept some day
 		dirs, err := os.ReadDir(s.ways())
@@ -134,9 +140,9 @@ func (s *Store) name(d *incoming, sums map[int]string) error {
 		if err := os.Rename(filepath.Join(s.in(), d.m.unreadName(f)), s.partial(sums[i])); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%s: %w", d.m.dest(f), cause(err))
 		}
-		s.mu.Lock()
+		d.mu.Lock() // a hint may still look
 		d.m.Files[i].SHA256 = sums[i]
-		s.mu.Unlock()
+		d.mu.Unlock()
 	}
 	return nil
 }
