@@ -112,7 +112,7 @@ func (c Catalogue) once(ctx context.Context, env *jobs.Env, s Spec) Result {
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, errLimit)
 	defer cancel()
 	e := *env
-	e.Step = s.N
+	e.Step = -s.N // of no list: what a check starts is told apart from what steps start
 	findings, err := c.look(ctx, &e, s)
 	if err != nil && context.Cause(ctx) == errLimit && !isSkip(err) && !errors.Is(err, errAlive) { //nolint:errorlint // it is our own, unwrapped
 		over := fmt.Errorf("over its limit of %v", limit)

@@ -124,14 +124,15 @@ func (r *Runner) Do(ctx context.Context) *Outcome {
 
 // close ends the conversation with the node.
 func (r *Runner) close(ctx context.Context) error {
+	end := r.remote.Close
 	if r.outcome.Status == jobs.OK && !r.open[jobs.Remote] { // nobody goes on with this run
-		return r.remote.Leave()
+		end = r.remote.Leave
 	}
 	if ctx.Err() == nil {
-		return r.remote.Close()
+		return end()
 	}
 	closed := make(chan error, 1)
-	go func() { closed <- r.remote.Close() }()
+	go func() { closed <- end() }()
 	select {
 	case err := <-closed:
 		return err

@@ -200,7 +200,12 @@ func (se *session) note(s jobs.Step, r *jobs.Result) {
 	}
 	data, err := json.Marshal(st)
 	if err == nil && se.run.state == nil {
-		se.run.state, err = os.OpenFile(statePath(se.Home, se.owner.Run), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
+		se.run.state, err = os.OpenFile(statePath(se.Home, se.owner.Run), os.O_WRONLY|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
+		if err == nil { // what a session before has written stays until there is something new
+			if fi, e := se.run.state.Stat(); e == nil {
+				se.run.noted = int(min(fi.Size(), 64<<10))
+			}
+		}
 	}
 	if err == nil {
 		// One write over the state before, the rest of which is blanked.

@@ -224,7 +224,7 @@ func (se *session) talk(out io.Writer, frames <-chan inbound, wrote chan<- error
 				return se.refuse(err)
 			}
 		case err := <-failed:
-			return err
+			return se.last(frames, err)
 		case s := <-signals:
 			if s == syscall.SIGHUP {
 				return se.refuse(errHangup)
@@ -238,6 +238,30 @@ func (se *session) talk(out io.Writer, frames <-chan inbound, wrote chan<- error
 			}
 		case <-se.ctx.Done():
 			return se.ctx.Err()
+		}
+	}
+}
+
+// last takes what had come before the far side went: the records of its steps, and
+// its goodbye, for which it may not have waited. err is why nothing can be said.
+func (se *session) last(frames <-chan inbound, err error) error {
+	late := time.NewTimer(readGrace)
+	defer late.Stop()
+	for {
+		select {
+		case f := <-frames:
+			switch {
+			case f.err != nil:
+				return err
+			case f.frame.kind == kindBye:
+				return errBye
+			case f.frame.kind == kindRecord:
+				if se.handle(f.frame) != nil {
+					return err
+				}
+			}
+		case <-late.C:
+			return err
 		}
 	}
 }

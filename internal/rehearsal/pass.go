@@ -122,7 +122,9 @@ func (p *pass) refused(ctx context.Context, step jobs.Step) error {
 	if err := p.ready(ctx, step.N); err != nil {
 		return err
 	}
-	if err := errors.Join(p.s.Direct(Script{Answer: true}), p.s.Stubs.Refuse(step.N)); err != nil {
+	// A step may ask again for as long as it is told no.
+	limited := Script{Answer: true, Step: step.N, Fault: Refused, Hangs: 10*time.Second + 3*p.took[step.N-1]}
+	if err := errors.Join(p.s.Direct(limited), p.s.Stubs.Refuse(step.N)); err != nil {
 		return err
 	}
 	c, err := p.r.start(ctx, p.s, p.words(step.N)...)

@@ -41,6 +41,9 @@ const (
 	// Two that only make a state to set out from: the op is not performed.
 	Ended Fault = "ended" // it ends with Script.Status
 	Doubt Fault = "doubt" // its process is killed: the step began, and has no end
+
+	// Refused befalls what the step calls, and not the step: it only has a limit then.
+	Refused Fault = "refused"
 )
 
 // Script says what happens in a rehearsal. Its zero value is a plain run.
@@ -57,7 +60,8 @@ type Script struct {
 	// Far is the size that a file may grow to on the node, under Full, by what a local
 	// step delivers.
 	Far int64 `json:"far,omitempty"`
-	// Hangs is the time limit of the step under Hang, in the place of its own.
+	// Hangs is the time limit of the step under Hang or Refused, in the place of its
+	// own.
 	Hangs time.Duration `json:"hangs,omitempty"`
 
 	// Status is how the step ends under Ended.
@@ -111,7 +115,7 @@ func FromEnvironment(getenv func(string) string) (jobs.Rehearsal, error) {
 
 // Limit gives the step's own limit, but for one that is to hang.
 func (s Script) Limit(step jobs.Step) time.Duration {
-	if s.strikes(step, Hang) && s.Hangs > 0 {
+	if (s.strikes(step, Hang) || s.strikes(step, Refused)) && s.Hangs > 0 {
 		return s.Hangs
 	}
 	return step.Timeout
