@@ -58,9 +58,9 @@ func pipInstallEntry() Entry {
 		Help: `The files, or patterns of them, are looked for in the bundle; so is everything
 that they depend on. No index is asked, no setting of pip's on that host is used,
 and nothing is fetched. Where the venv has no pip, a wheel of pip in the bundle
-is run instead. What is installed already in the same version and with the same
-content is left alone. A source package is built with the venv's own setuptools where
-there is one, together with the bundle's wheel of the package wheel, which is not
+is run instead, as where the venv's own is half installed. What is installed already
+in the same version and with the same content is left alone. A source package is built
+with the venv's own setuptools where there is one, whole, together with the bundle's wheel of the package wheel, which is not
 installed by that; otherwise with what it asks for from the bundle. To do it again
 after it was cut short comes to the same.
 
@@ -116,7 +116,7 @@ func (p PipInstall) Do(ctx context.Context, env *Env) error {
 		args = append(args, "--find-links", d)
 	}
 	if slices.ContainsFunc(files, func(f string) bool { return filepath.Ext(f) != ".whl" }) {
-		own, err := env.hasModules(ctx, python, "setuptools")
+		own, err := env.canUse(ctx, python, "setuptools", dirs)
 		if err != nil {
 			return err
 		}
@@ -125,6 +125,8 @@ func (p PipInstall) Do(ctx context.Context, env *Env) error {
 			if err := env.lendWheel(&pip); err != nil {
 				return err
 			}
+		} else {
+			pip.Env = append(pip.Env, "PIP_USE_PEP517=1") // or pip takes half a setuptools
 		}
 	}
 	halves, err := env.halves(ctx, python, dirs)

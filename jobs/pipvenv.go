@@ -12,7 +12,7 @@ import (
 // pip gives the command that is pip for a venv: its own, or the one in a wheel
 // in the bundle, which runs from there.
 func (e *Env) pip(ctx context.Context, python string) (Cmd, error) {
-	own, err := e.hasModules(ctx, python, "pip")
+	own, err := e.canUse(ctx, python, "pip", []string{e.Bundle})
 	if err != nil {
 		return Cmd{}, err
 	}
@@ -31,6 +31,36 @@ func (e *Env) pip(ctx context.Context, python string) (Cmd, error) {
 	c.Args = append(c.Args[:2], filepath.Join(wheels[len(wheels)-1], "pip")) // in the place of -m pip
 	return c, nil
 }
+
+// canUse tells whether a Python has a module that packages are installed with. One
+// that was cut short while it was installed itself does not count where dirs have a
+// wheel of it, which can do its work. What setup.py has installed cannot be judged, and
+// is taken for whole.
+func (e *Env) canUse(ctx context.Context, python, name string, dirs []string) (bool, error) {
+	const look = goneFiles + `import importlib.util, re, sys
+name = sys.argv[1]
+spec = importlib.util.find_spec(name)
+if spec is None: sys.exit(3)
+if not any(re.match(name + r"-.*\.whl$", f) for d in sys.argv[2:] if os.path.isdir(d) for f in os.listdir(d)): sys.exit()
+site = os.path.dirname(os.path.dirname(spec.origin or "")) # no origin: a directory without __init__.py
+if site.endswith(".egg"): sys.exit()
+records = [os.path.join(site, f) for f in (os.listdir(site) if os.path.isdir(site) else []) if re.match(name + r"(-.*)?\.(dist|egg)-info$", f)]
+for r in records:
+    if r.endswith(".egg-info"): continue
+    if not os.path.exists(os.path.join(r, "INSTALLER")): sys.exit(3)
+    files = os.path.join(r, "RECORD")
+    if os.path.exists(files) and gone(site, open(files, encoding="utf-8").read()): sys.exit(3)
+sys.exit(0 if records else 3)
+`
+	return e.yes(ctx, python, look, append([]string{name}, dirs...))
+}
+
+// goneFiles defines, in Python, whether a file is missing that a RECORD lists. What
+// Python compiles is not missed.
+const goneFiles = `import csv, os
+def gone(site, record):
+    return any(row and not row[0].endswith(".pyc") and not os.path.exists(os.path.join(site, row[0])) for row in csv.reader(record.splitlines()))
+`
 
 // pipInstall is how pip is told to install, from files at hand only.
 var pipInstall = []string{
@@ -90,6 +120,9 @@ func (h half) whole() bool {
 func (e *Env) halves(ctx context.Context, python string, dirs []string) ([]half, error) {
 	const look = `import os, re, shutil, sys, sysconfig
 plain = lambda s: re.sub(r"[-_.]+", "-", s).lower()
+def stem(f): # what a wheel or a source archive calls its name and version
+    m = re.match(r"([^-]+-[^-]+)-.+\.whl$|(.+)\.(tar\.\w+|tgz|zip)$", os.path.basename(f))
+    return m and plain(m.group(1) or m.group(2))
 there = sorted((os.path.join(d, f) for d in sys.argv[1:] if os.path.isdir(d) for f in os.listdir(d)), key=lambda f: not f.endswith(".whl"))
 site = sysconfig.get_paths()["purelib"]
 for name in os.listdir(site):
@@ -99,7 +132,7 @@ for name in os.listdir(site):
         continue
     if not name.endswith(".dist-info") or os.path.islink(half) or os.path.exists(os.path.join(half, "INSTALLER")): continue
     for f in there:
-        if os.path.isfile(f) and re.fullmatch(re.escape(plain(name[:-len(".dist-info")])) + r"(-.*-whl|-tar-\w+|-tgz|-zip)", plain(os.path.basename(f))):
+        if os.path.isfile(f) and stem(f) == plain(name[:-len(".dist-info")]):
             shutil.rmtree(half)
             print(half, f, sep="\n")
             break
@@ -119,10 +152,14 @@ func (e *Env) asked(ctx context.Context, python, look string, args []string) ([]
 	return strings.FieldsFunc(out.String(), func(r rune) bool { return r == '\n' }), err
 }
 
-// stale gives those of the wheels whose version is installed with other content:
-// pip goes by the version alone, and would leave them as they are.
+// stale gives those of the wheels whose version is installed with other content, or
+// of which files are missing, as when pip was killed while it removed it: pip goes by
+// the version alone, and would leave them as they are. A Python before 3.8 cannot
+// tell: it gives none.
 func (e *Env) stale(ctx context.Context, python string, files []string) ([]string, error) {
-	const look = `import importlib.metadata as m, sys, zipfile
+	const look = goneFiles + `import sys, zipfile
+try: import importlib.metadata as m
+except ImportError: sys.exit()
 for f in sys.argv[1:]:
     try:
         z = zipfile.ZipFile(f)
@@ -131,7 +168,8 @@ for f in sys.argv[1:]:
         if d.version != r.split("-")[1][:-len(".dist")]: continue
     except Exception: continue
     new = [l for l in z.read(r).decode().splitlines() if ".data/" not in l]
-    if not set(new) <= set((d.read_text("RECORD") or "").splitlines()): print(f)
+    record = d.read_text("RECORD") or ""
+    if not set(new) <= set(record.splitlines()) or gone(str(d.locate_file("")), record): print(f)
 `
 	wheels := slices.DeleteFunc(slices.Clone(files), func(f string) bool { return filepath.Ext(f) != ".whl" })
 	if len(wheels) == 0 {

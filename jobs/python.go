@@ -219,7 +219,12 @@ func (e *Env) venvPython(dir string) (string, error) {
 // hasModules tells whether a Python knows all of these modules.
 func (e *Env) hasModules(ctx context.Context, python string, names ...string) (bool, error) {
 	const look = "import importlib.util as u, sys; sys.exit(3 if any(u.find_spec(n) is None for n in sys.argv[1:]) else 0)"
-	err := e.Run(ctx, Cmd{Args: append([]string{python, "-I", "-c", look}, names...), Unset: pythonEnv})
+	return e.yes(ctx, python, look, names)
+}
+
+// yes asks a Python something to which exit status 3 is no.
+func (e *Env) yes(ctx context.Context, python, look string, args []string) (bool, error) {
+	err := e.Run(ctx, Cmd{Args: append([]string{python, "-I", "-c", look}, args...), Unset: pythonEnv})
 	var exit *Error
 	if errors.As(err, &exit) && exit.Exit == 3 {
 		return false, nil

@@ -219,30 +219,22 @@ func TestPipInstallOfAWheelBuiltAgain(t *testing.T) {
 	env := pythonEnvOf(t)
 	do(t, env, CreateVenv{}, OK, "")
 	wheel(t, "pip-*.whl", env.Bundle)
-	build := func(answer string) {
-		const script = `import sys, zipfile, hashlib, base64
-z = zipfile.ZipFile(sys.argv[1], "w")
-record = ""
-for name, text in (("cart.py", "answer = " + sys.argv[2] + "\n"), ("cart-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: cart\nVersion: 1.0\n"),
-        ("cart-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n")):
-    z.writestr(name, text)
-    sum = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()
-    record += "%s,sha256=%s,%d\n" % (name, sum, len(text))
-z.writestr("cart-1.0.dist-info/RECORD", record + "cart-1.0.dist-info/RECORD,,\n")
-`
-		if out, err := exec.Command("/usr/bin/python3", "-c", script, env.Bundle+"/cart-1.0-py3-none-any.whl", answer).CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
-	build("41")
+	cartWheel(t, env, "1.0", "41")
 	do(t, env, PipInstall{Files: []string{"cart-*.whl"}}, OK, "cart-1.0")
-	build("42")
+	cartWheel(t, env, "1.0", "42")
 	do(t, env, PipInstall{Files: []string{"cart-*.whl"}}, OK, "cart-1.0")
 	imports(t, env, "cart")
 	r := Perform(t.Context(), stepOf(PipInstall{Files: []string{"cart-*.whl"}}), env)
 	if text := strings.Join(r.Tail, "\n"); r.Status != OK || strings.Contains(text, "Uninstalling") {
 		t.Errorf("the same once more: got %s, want nothing installed\n%s", r.Status, text)
 	}
+	// One that pip was killed in while it removed it.
+	site := sitePackages(t, env)
+	if err := os.Rename(site+"/cart.py", site+"/~art.py"); err != nil {
+		t.Fatal(err)
+	}
+	do(t, env, PipInstall{Files: []string{"cart-*.whl"}}, OK, "cart-1.0")
+	imports(t, env, "cart")
 }
 
 // A setup.py of distutils knows no --single-version-externally-managed.
