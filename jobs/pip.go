@@ -55,14 +55,14 @@ func pipInstallEntry() Entry {
 		Name:    "pip_install",
 		Args:    "FILE... [venv=DIR]",
 		Summary: "install wheels and source packages with pip, offline",
-		Help: `The files, or patterns of them, are looked for in the bundle; so is everything
-that they depend on. No index is asked, no setting of pip's on that host is used,
-and nothing is fetched. Where the venv has no pip, a wheel of pip in the bundle
-is run instead, as where the venv's own is half installed. What is installed already
-in the same version and with the same content is left alone. A source package is built
-with the venv's own setuptools where there is one, whole, together with the bundle's wheel of the package wheel, which is not
-installed by that; otherwise with what it asks for from the bundle. To do it again
-after it was cut short comes to the same.
+		Help: `The files, or patterns of them, are looked for in the bundle; so is everything that
+they depend on. No index is asked, no setting of pip's on that host is used, and
+nothing is fetched. Where the venv has no pip, a wheel of pip in the bundle is run
+instead, as where the venv's own is half installed. What is installed already in the
+same version and with the same content is left alone. A source package is built with
+the venv's own setuptools where there is one, whole, together with the bundle's
+wheel of the package wheel, which is not installed by that; otherwise with what it
+asks for from the bundle. To do it again after it was cut short comes to the same.
 
 BLOCKED when a pattern matches nothing, or there is no venv or no pip. FAILED
 when pip says no.`,
