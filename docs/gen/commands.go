@@ -94,10 +94,22 @@ func family(cmd *cobra.Command) []*cobra.Command {
 // pageName is a command's file and its label, as cobra's writer has it.
 func pageName(cmd *cobra.Command) string { return strings.ReplaceAll(cmd.CommandPath(), " ", "_") }
 
-// commandPage is what cobra writes of a command.
+// commandPage is what cobra writes of a command. Of its help, what is indented is
+// shown as it is.
 func commandPage(cmd *cobra.Command) string {
 	var b strings.Builder
 	b.WriteString(notice)
+	long := cmd.Long
+	defer func() { cmd.Long = long }()
+	paragraphs := strings.Split(long, "\n\n")
+	for i, par := range paragraphs {
+		if strings.HasPrefix(par, "  ") {
+			var shown strings.Builder
+			literal(&shown, "text", par)
+			paragraphs[i] = strings.TrimRight(shown.String(), "\n")
+		}
+	}
+	cmd.Long = strings.Join(paragraphs, "\n\n")
 	// A strings.Builder takes everything.
 	_ = doc.GenReSTCustom(cmd, &b, func(name, ref string) string {
 		if ref == cmd.Root().Name() { // its page is the list of all
