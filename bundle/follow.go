@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	digest "hash"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -58,21 +59,12 @@ func (h *hashing) read(ctx context.Context, n int64) error {
 		return nil
 	}
 	from := h.upto
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
-	for h.upto < n {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		p := (*buf)[:min(n-h.upto, int64(len(*buf)))]
-		if _, err := h.in.ReadAt(p, h.upto); err != nil {
-			return err
-		}
-		_, _ = h.sum.Write(p) // never fails
-		h.upto += int64(len(p))
+	done, err := feed(ctx, h.sum, io.NewSectionReader(h.in, from, n-from), n-from)
+	h.upto += done
+	if err == nil {
+		beginSync(h.in, from, n-from)
 	}
-	beginSync(h.in, from, n-from)
-	return nil
+	return err
 }
 
 // check is verify for a file of a delivery, of which some may have been hashed

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	digest "hash"
 	"io"
 	"io/fs"
 	"os"
@@ -181,25 +182,34 @@ func kind(m fs.FileMode) string {
 // hash reads exactly size bytes of r; io.ErrUnexpectedEOF when there are fewer.
 func hash(ctx context.Context, r io.Reader, size int64) (string, error) {
 	h := sha256.New()
+	if _, err := feed(ctx, h, r, size); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// feed brings exactly size bytes of r to h, and tells how many it has; it is
+// io.ErrUnexpectedEOF when there are fewer.
+func feed(ctx context.Context, h digest.Hash, r io.Reader, size int64) (done int64, err error) {
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
-	for size > 0 {
+	for done < size {
 		if err := ctx.Err(); err != nil {
-			return "", err
+			return done, err
 		}
-		n, err := r.Read((*buf)[:min(size, int64(len(*buf)))])
+		n, err := r.Read((*buf)[:min(size-done, int64(len(*buf)))])
 		_, _ = h.Write((*buf)[:n]) // never fails
-		if size -= int64(n); size == 0 {
+		if done += int64(n); done == size {
 			break
 		}
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		if err != nil {
-			return "", err
+			return done, err
 		}
 	}
-	return hex.EncodeToString(h.Sum(nil)), nil
+	return done, nil
 }
 
 // buffers are what files are read through.

@@ -18,11 +18,23 @@ const (
 	writeLen = 255 << 10    // bytes of one write: what OpenSSH takes in a packet
 	jobLen   = 4 * writeLen // bytes that one runner writes at the same time
 	runners  = 3            // of a channel: together they fill its window of 2 MiB, and have more at hand
-	maxWays  = 8            // channels; sshd's MaxSessions is 10
 	nearWays = 2            // channels, where a window's length does not matter
 	perWay   = 2 << 20      // bytes that make one more channel worth its opening: a window
 	packLen  = 4 << 20      // bytes of a pack
 )
+
+// MaxWays is how many file channels a delivery uses at most: sshd's MaxSessions is
+// 10, and the agent's is one of them.
+const MaxWays = 8
+
+// Ways is how many file channels a delivery of so many bytes makes use of: none,
+// where they can travel with the agent's calls.
+func Ways(bytes int64) int {
+	if bytes <= maxAlong {
+		return 0
+	}
+	return int(min(bytes/perWay+1, MaxWays))
+}
 
 // target is a file on the node that is being written.
 type target struct {
@@ -99,8 +111,8 @@ func (d *delivery) send(ctx context.Context) error {
 		}
 		small, packed = nil, int64(len(first))
 	}
-	ways := int(min((direct+packed)/perWay+1, maxWays))
-	if d.near { // more of them would only wait for each other there
+	ways := max(1, Ways(direct+packed)) // what is not packed goes by one
+	if d.near {                         // more of them would only wait for each other there
 		ways = min(ways, nearWays)
 	}
 	err = within(ctx, func() error { return b.run(ctx, whole, small, first, ways) })
@@ -383,7 +395,7 @@ func (b *outbox) refused(client *sftp.Client, t *target, err error) error {
 	}
 	block := max(vfs.Frsize, 1)
 	free := vfs.Bavail * block
-	if free < uint64(t.size)+block+maxWays*runners*jobLen {
+	if free < uint64(t.size)+block+MaxWays*runners*jobLen {
 		return fmt.Errorf("%s: %w: %s to send, %s free", name, ErrNoSpace, humanize.Bytes(uint64(t.size)), humanize.Bytes(free))
 	}
 	return fmt.Errorf("%s: the node refused it: %w (%s free there)", name, err, humanize.Bytes(free))

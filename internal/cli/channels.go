@@ -4,15 +4,8 @@ import (
 	"context"
 	"sync"
 
+	"example.org/conc/bundle"
 	"example.org/conc/jobs"
-)
-
-// How many file channels a node gets. One carries 2 MiB a round trip; a default
-// sshd has room for ten sessions on a connection, the agent's among them.
-const (
-	mostWays  = 8
-	perWay    = 2 << 20
-	smallLoad = 512 << 10 // travels with the agent's calls
 )
 
 // ways is how many channels a node may have: fewer, when there are many nodes
@@ -20,9 +13,9 @@ const (
 func (w *wave) ways() int {
 	atOnce := min(w.options.forks, w.nodes)
 	if atOnce <= 4 {
-		return mostWays
+		return bundle.MaxWays
 	}
-	return max(1, 2*mostWays/atOnce)
+	return max(1, 2*bundle.MaxWays/atOnce)
 }
 
 // channels tells, when it is asked, how many file channels the steps from..to
@@ -37,10 +30,7 @@ func (w *wave) channels(ctx context.Context, steps []jobs.Step, env jobs.Env) fu
 				most = max(most, ships.Ships(ctx, &env))
 			}
 		}
-		if most <= smallLoad {
-			return 0
-		}
-		return int(min(most/perWay+1, int64(w.ways())))
+		return min(bundle.Ways(most), w.ways())
 	})
 	go count()
 	return count
