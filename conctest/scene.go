@@ -245,7 +245,10 @@ const hangs = time.Second
 
 // script is what happens in the run itself.
 func (s *scene) script() rehearsal.Script {
-	script := rehearsal.Script{Step: s.fault, Fault: s.state.Fault.Kind, Bytes: s.state.Fault.Bytes, Hangs: hangs}
+	script := rehearsal.Script{Step: s.fault, Fault: s.state.Fault.Kind, Bytes: s.state.Fault.Bytes}
+	if script.Fault == Hang {
+		script.Hangs = hangs
+	}
 	if s.fault > 0 && s.state.Fault.Kind == FullDisk && s.plan.Steps[s.fault-1].Host == jobs.Local {
 		script.Far = s.state.Fault.Bytes // which of the two disks it is does not matter
 	}

@@ -42,7 +42,10 @@ func (f *File) Rehearse() Rehearse {
 	return r
 }
 
-// stubName is a program's name, as PATH finds it.
+// IsProgram tells whether name is a program's, as PATH finds it: no folder, and
+// nothing that a shell would read otherwise.
+func IsProgram(name string) bool { return stubName().MatchString(name) }
+
 var stubName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`) })
 
 // line takes in a line of [rehearse]. Nothing is substituted in it.
@@ -109,7 +112,7 @@ func (r *Rehearse) before(list string, words []string) *Problem {
 
 // stub takes in a program that is stood in for, with what it does.
 func (r *Rehearse) stub(name string, words []string) *Problem {
-	if !stubName().MatchString(name) {
+	if !IsProgram(name) {
 		return &Problem{Reason: fmt.Sprintf("stub: %s is no name of a program", quote(name)), Hint: "name it as PATH finds it, without a folder"}
 	}
 	if _, ok := r.Stubs[name]; ok || name == "sudo" {

@@ -47,7 +47,9 @@ func (l *link) Leave() error {
 func (p *program) connect(ctx context.Context, t sshconn.Target, node *config.Node, o agent.Options) (*link, error) {
 	// To read the program takes as long as to log in at a node next door.
 	var reading sync.WaitGroup
-	reading.Go(func() { agent.Read(p.env.Executable) })
+	if p.hash() == "" {
+		reading.Go(func() { agent.Read(p.env.Executable) })
+	}
 	defer reading.Wait()
 	ssh := p.sshOptions(node)
 	ssh.Ways = o.Ways
@@ -63,9 +65,7 @@ func (p *program) start(ctx context.Context, conn *sshconn.Conn, node *config.No
 	o.Program = p.agentProgram()
 	o.Node = node
 	o.Executable = p.env.Executable
-	if s, ok := p.rehearsal.(rehearsal.Script); ok {
-		o.Hash = s.Program
-	}
+	o.Hash = p.hash()
 	o.AgentDir = node.Get("agent.dir")
 	o.BuildAgent = p.agentFor
 	o.Typed = p.toType()
@@ -74,6 +74,13 @@ func (p *program) start(ctx context.Context, conn *sshconn.Conn, node *config.No
 		return nil, errors.Join(err, conn.Close())
 	}
 	return &link{Client: client, conn: conn}, nil
+}
+
+// hash gives the SHA-256 of this program, hex, where a rehearsal has read it for all
+// of its commands; "": it is not known yet.
+func (p *program) hash() string {
+	s, _ := p.rehearsal.(rehearsal.Script)
+	return s.Program
 }
 
 // target finds where a node is.

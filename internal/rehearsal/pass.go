@@ -123,7 +123,7 @@ func (p *pass) refused(ctx context.Context, step jobs.Step) error {
 		return err
 	}
 	// A step may ask again for as long as it is told no.
-	limited := Script{Answer: true, Step: step.N, Fault: Refused, Hangs: 10*time.Second + 3*p.took[step.N-1]}
+	limited := Script{Answer: true, Step: step.N, Hangs: 10*time.Second + 3*p.took[step.N-1]}
 	if err := errors.Join(p.s.Direct(limited), p.s.Stubs.Refuse(step.N)); err != nil {
 		return err
 	}

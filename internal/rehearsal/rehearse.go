@@ -123,7 +123,6 @@ func (r *Rehearsal) Run(ctx context.Context) (*Report, error) {
 	return report, all
 }
 
-// tell is called by several passes at a time.
 // checkLock looks whether the list keeps others out while it changes the node, and
 // lets them in again. It needs no fault for that.
 func (r *Rehearsal) checkLock(score *score) (all []Violation) {
@@ -155,6 +154,7 @@ func (r *Rehearsal) checkLock(score *score) (all []Violation) {
 	return all
 }
 
+// tell is called by several passes at a time.
 func (r *Rehearsal) tell(format string, args ...any) {
 	if r.Tell != nil {
 		r.telling.Lock()

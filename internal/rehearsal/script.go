@@ -41,9 +41,6 @@ const (
 	// Two that only make a state to set out from: the op is not performed.
 	Ended Fault = "ended" // it ends with Script.Status
 	Doubt Fault = "doubt" // its process is killed: the step began, and has no end
-
-	// Refused befalls what the step calls, and not the step: it only has a limit then.
-	Refused Fault = "refused"
 )
 
 // Script says what happens in a rehearsal. Its zero value is a plain run.
@@ -60,8 +57,7 @@ type Script struct {
 	// Far is the size that a file may grow to on the node, under Full, by what a local
 	// step delivers.
 	Far int64 `json:"far,omitempty"`
-	// Hangs is the time limit of the step under Hang or Refused, in the place of its
-	// own.
+	// Hangs is a time limit of the step, in the place of its own; 0: it keeps that.
 	Hangs time.Duration `json:"hangs,omitempty"`
 
 	// Status is how the step ends under Ended.
@@ -113,15 +109,13 @@ func FromEnvironment(getenv func(string) string) (jobs.Rehearsal, error) {
 	return s, nil
 }
 
-// Limit gives the step's own limit, but for one that is to hang.
+// Limit gives the step's own limit, but for one that may hang.
 func (s Script) Limit(step jobs.Step) time.Duration {
-	if (s.strikes(step, Hang) || s.strikes(step, Refused)) && s.Hangs > 0 {
+	if s.Step == step.N && s.Hangs > 0 {
 		return s.Hangs
 	}
 	return step.Timeout
 }
-
-func (s Script) strikes(step jobs.Step, f Fault) bool { return s.Step == step.N && s.Fault == f }
 
 // Do performs a step's op as the script says.
 func (s Script) Do(ctx context.Context, step jobs.Step, _ *jobs.Env, do func(context.Context) error) error {

@@ -7,13 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"al.essio.dev/pkg/shellescape"
+
+	"example.org/conc/config"
 )
 
 // Stub stands in for a program that must not run for real: it is found before
@@ -35,9 +35,6 @@ func (c Call) String() string {
 	return fmt.Sprintf("step %d: %s", c.Step, shellescape.QuoteCommand(c.Args))
 }
 
-// stubName is what a program's name may be, as a file's name and in a script.
-var stubName = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.+-]*$`) })
-
 // Stubs are the stubs of one host: a folder that comes first in its PATH, and the
 // record of their calls.
 type Stubs struct {
@@ -54,7 +51,7 @@ func NewStubs(dir string) (*Stubs, error) {
 // Add makes a stub called name.
 func (s *Stubs) Add(name string, is Stub) error {
 	switch {
-	case !stubName().MatchString(name):
+	case !config.IsProgram(name):
 		return fmt.Errorf("%q is no name of a program: name it as PATH finds it", name)
 	case name == "sudo":
 		return errors.New("sudo has a stand-in already: conc starts itself by it")
