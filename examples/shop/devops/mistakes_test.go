@@ -149,6 +149,12 @@ func plans(p project) (all []*jobs.Plan, err error) {
 	return all, nil
 }
 
+// onWeb1 gives every list's plan for one node: it is the same program on the others.
+func onWeb1(p project) ([]*jobs.Plan, error) {
+	all, err := plans(p)
+	return slices.DeleteFunc(all, func(plan *jobs.Plan) bool { return plan.Node.Name() != "web1" }), err
+}
+
 // everyNode runs every list against every node, for what only a run can tell:
 // what a template asks for, say.
 func everyNode(t testing.TB, p project) error {
@@ -210,14 +216,11 @@ func locks(_ testing.TB, p project) error {
 // whole has each step killed in the middle of the first file that it writes: the
 // data are the old ones or the new ones.
 func whole(t testing.TB, p project) error {
-	all, err := plans(p)
+	all, err := onWeb1(p)
 	if err != nil {
 		return err
 	}
 	for _, plan := range all {
-		if plan.Node.Name() != "web1" {
-			continue // it is the same program on the others
-		}
 		for _, step := range plan.Steps {
 			switch step.Op.(type) {
 			case jobs.OpenBundle, jobs.CloseBundle, jobs.WaitHTTP:
@@ -255,14 +258,11 @@ func exitDecides(t testing.TB, p project) error {
 // repeatable does each step that says so twice: what it leaves on the node must be
 // the same.
 func repeatable(t testing.TB, p project) error {
-	all, err := plans(p)
+	all, err := onWeb1(p)
 	if err != nil {
 		return err
 	}
 	for _, plan := range all {
-		if plan.Node.Name() != "web1" {
-			continue // it is the same program on the others
-		}
 		state := p.state(t, plan.Node.Name(), before[plan.List])
 		state.To = plan.Steps[0].Name
 		r := conctest.Run(t, app(), plan.List, state)
